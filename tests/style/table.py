@@ -15,6 +15,8 @@ MEDIA_LIBS = re.compile(
     r"(jpeglib|jerror|png|sndfile|samplerate|kiss_fftr?|kissfft/kiss_fftr?|webp/[a-z]+)\.h")
 FFT = re.compile(r"(kissfft/)?kiss_fftr?\.h")
 DBUS = re.compile(r"dbus/dbus\.h")
+JANSSON = re.compile(r"jansson\.h")
+PNG = re.compile(r"png\.h")
 SYSTEMD = re.compile(r"systemd/[a-z-]+\.h")
 
 BASE = "engine/base/*.h"
@@ -52,7 +54,8 @@ FOLDERS = {
     "encoders/media": Folder("encoders/media/*.h", [BASE], [MEDIA_LIBS]),
     "fusion": Folder("fusion/*.h", [BASE, BACKEND, "encoders/encoder.h"]),
     "ipc": Folder("ipc/*.h", ["engine/base/cleanup.h", "engine/base/log.h"], [DBUS, SYSTEMD]),
-    "daemon": Folder("daemon/*.h", PUBLIC, [SYSTEMD]),
+    "daemon": Folder("daemon/*.h", PUBLIC, [SYSTEMD], only={
+        "daemon/run-canvas.c": [PNG], "daemon/run-job.h": [JANSSON]}),
     "tests": Folder("tests/**.h", PUBLIC, [DBUS, SYSTEMD]),
     "tests/kernels": Folder("tests/**.h", [*PUBLIC, "engine/cpu/**.h"]),
 }
