@@ -1,0 +1,251 @@
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/state.h"
+
+#define SESSIONS_MAX   1024
+#define BATCH_ROWS_MAX 4096
+#define TOKENS_MAX     (1u << 24)
+
+EngineOptions engine_options_default(void)
+{
+    return (EngineOptions){ .max_sessions = 16, .max_batch_rows = 256, .max_tokens = 0 };
+}
+
+/* Pages for max_tokens rows in every lane, were all gates open, and a started page a lane and session: gates that
+ * close leave room for more rows than that. */
+static int options_complete(EngineOptions *o, const ModelConfig *c, size_t *ret_pages)
+{
+    EngineOptions defaults = engine_options_default();
+    if (o->max_sessions == 0)
+        o->max_sessions = defaults.max_sessions;
+    if (o->max_batch_rows == 0)
+        o->max_batch_rows = defaults.max_batch_rows;
+    if (o->max_sessions > SESSIONS_MAX || o->max_batch_rows > BATCH_ROWS_MAX ||
+        o->max_tokens > TOKENS_MAX)
+        return -EINVAL;
+    if (o->max_tokens == 0)
+        o->max_tokens = o->max_sessions * 512;
+    if (o->max_tokens < c->context_length)
+        o->max_tokens = c->context_length;
+
+    size_t lane_pages = (o->max_tokens + KV_PAGE - 1) / KV_PAGE + o->max_sessions;
+    *ret_pages = lane_pages * c->n_layers * c->n_groups;
+    return 0;
+}
+
+static int sessions_init(Engine *e)
+{
+    const ModelConfig *c = &e->model->config;
+    size_t n_lanes = (size_t)c->n_layers * c->n_groups, n = e->options.max_sessions;
+    size_t table = kv_table_length(c->context_length);
+
+    e->sessions = calloc(n, sizeof(*e->sessions));
+    e->lanes = calloc(n * n_lanes, sizeof(*e->lanes));
+    e->tables = calloc(n * n_lanes, table * sizeof(*e->tables));
+    if (!e->sessions || !e->lanes || !e->tables)
+        return -ENOMEM;
+    for (size_t i = 0; i < n * n_lanes; i++)
+        kv_lane_bind(&e->lanes[i], e->tables + i * table, c->context_length);
+    for (size_t i = 0; i < n; i++)
+        e->sessions[i] = (Session){ .engine = e, .lanes = e->lanes + i * n_lanes };
+    return 0;
+}
+
+/* Angles as the reference computes them: f32 products of position and frequency. */
+static void rope_fill(float *rope, const ModelConfig *c)
+{
+    uint32_t half = c->head_dim / 2;
+    for (uint32_t j = 0; j < half; j++) {
+        float theta = (float)pow(c->rope_base, -(double)j / half);
+        for (uint32_t p = 0; p < c->context_length; p++) {
+            float angle = (float)p * theta;
+            rope[(size_t)p * c->head_dim + j] = cosf(angle);
+            rope[(size_t)p * c->head_dim + half + j] = sinf(angle);
+        }
+    }
+}
+
+static void *device_floats(Engine *e, size_t n, size_t width)
+{
+    return e->backend->ops->alloc(e->backend, n * width * sizeof(float));
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static int scratch_init(Engine *e)
+{
+    const ModelConfig *c = &e->model->config;
+    const BackendOps *ops = e->backend->ops;
+    size_t n = e->options.max_batch_rows, d = c->d_model, width = config_group_width(c);
+    size_t group_slots = n * c->n_groups;
+    size_t row_experts = max_size(c->expert_cap, ROUTE_ALL_EXPERTS);
+    if (row_experts > c->n_experts)
+        row_experts = c->n_experts;
+    size_t expert_slots = n * (row_experts + 1);
+    size_t slots = max_size(group_slots, expert_slots);
+    size_t units = max_size(c->n_groups, c->n_experts + 1);
+
+    int r = routes_init(&e->groups, n, c->n_groups, group_slots);
+    if (r < 0)
+        return r;
+    r = routes_init(&e->experts, n, c->n_experts + 1, expert_slots);
+    if (r < 0)
+        return r;
+
+    e->rows = calloc(n, sizeof(*e->rows));
+    e->products = calloc(3 * units, sizeof(*e->products));
+    e->slabs = calloc(units, sizeof(*e->slabs));
+    e->slot_ids = calloc(slots, sizeof(*e->slot_ids));
+    e->attention = calloc(group_slots, sizeof(*e->attention));
+    e->k_dst = calloc(group_slots, sizeof(*e->k_dst));
+    e->v_dst = calloc(group_slots, sizeof(*e->v_dst));
+    e->ids = calloc(n, sizeof(*e->ids));
+    e->row_groups = calloc(n, sizeof(*e->row_groups));
+    e->row_experts = calloc(n, sizeof(*e->row_experts));
+    e->row_kv_bytes = calloc(n, sizeof(*e->row_kv_bytes));
+    if (!e->rows || !e->products || !e->slabs || !e->slot_ids || !e->attention || !e->k_dst || !e->v_dst || !e->ids ||
+        !e->row_groups || !e->row_experts || !e->row_kv_bytes)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < slots; i++)
+        e->slot_ids[i] = (int32_t)i;
+
+    e->packed = ops->packed_new(e->backend, n, d);
+    e->packed_slots = ops->packed_new(e->backend, slots, max_size(max_size(width, c->d_expert), c->d_density));
+    e->rope = device_floats(e, c->context_length, c->head_dim);
+    e->x = device_floats(e, n, d);
+    e->h = device_floats(e, n, d);
+    e->delta = device_floats(e, n, 1);
+    e->hidden = device_floats(e, n, c->d_density);
+    e->scores = device_floats(e, n, max_size(c->n_groups, c->n_experts));
+    e->q = device_floats(e, group_slots, width);
+    e->k = device_floats(e, group_slots, c->head_dim);
+    e->v = device_floats(e, group_slots, c->head_dim);
+    e->attended = device_floats(e, group_slots, width);
+    e->cos_sin = device_floats(e, group_slots, c->head_dim);
+    e->gate = device_floats(e, expert_slots, c->d_expert);
+    e->up = device_floats(e, expert_slots, c->d_expert);
+    e->y = device_floats(e, slots, d);
+    e->logits = device_floats(e, LOGIT_ROWS, c->vocab_size);
+    if (!e->packed || !e->packed_slots || !e->rope || !e->x || !e->h || !e->delta || !e->hidden ||
+        !e->scores || !e->q || !e->k || !e->v || !e->attended || !e->cos_sin || !e->gate ||
+        !e->up || !e->y || !e->logits)
+        return -ENOMEM;
+    rope_fill(e->rope, c);
+    return 0;
+}
+
+int engine_open(const Model *model, Backend *backend, const EngineOptions *options, Engine **ret_engine)
+{
+    _cleanup_(engine_closep) Engine *e = calloc(1, sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    e->model = model;
+    e->backend = backend;
+    e->options = options ? *options : engine_options_default();
+
+    size_t n_pages;
+    int r = options_complete(&e->options, &model->config, &n_pages);
+    if (r < 0)
+        return r;
+    r = kv_pool_init(&e->pool, backend, n_pages, model->config.head_dim);
+    if (r < 0)
+        return r;
+    r = sessions_init(e);
+    if (r < 0)
+        return r;
+    r = scratch_init(e);
+    if (r < 0)
+        return r;
+    costs_init(&e->costs, model);
+    *ret_engine = steal_ptr(&e);
+    return 0;
+}
+
+Engine *engine_close(Engine *e)
+{
+    if (!e)
+        return NULL;
+
+    float *buffers[] = { e->rope, e->x, e->h, e->delta, e->hidden, e->scores, e->q, e->k, e->v,
+                         e->attended, e->cos_sin, e->gate, e->up, e->y, e->logits };
+    for (size_t i = 0; i < sizeof(buffers) / sizeof(*buffers); i++)
+        e->backend->ops->free(e->backend, buffers[i]);
+    e->backend->ops->packed_free(e->backend, e->packed);
+    e->backend->ops->packed_free(e->backend, e->packed_slots);
+
+    void *blocks[] = { e->sessions, e->lanes, e->tables, e->rows, e->products, e->slabs, e->slot_ids, e->attention, e->k_dst,
+                       e->v_dst, e->ids, e->row_groups, e->row_experts, e->row_kv_bytes };
+    for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++)
+        free(blocks[i]);
+    routes_deinit(&e->groups);
+    routes_deinit(&e->experts);
+    kv_pool_deinit(&e->pool);
+    free(e);
+    return NULL;
+}
+
+int session_open(Engine *e, Session **ret_session)
+{
+    for (uint32_t i = 0; i < e->options.max_sessions; i++) {
+        Session *s = &e->sessions[i];
+        if (s->open)
+            continue;
+        s->open = true;
+        s->counters = (Counters){ 0 };
+        *ret_session = s;
+        return 0;
+    }
+    return -ENOSPC;
+}
+
+Session *session_close(Session *s)
+{
+    if (!s)
+        return NULL;
+    assert(s->open);
+    session_truncate(s, 0);
+    s->open = false;
+    return NULL;
+}
+
+uint32_t session_position(const Session *s)
+{
+    return s->position;
+}
+
+void session_truncate(Session *s, uint32_t position)
+{
+    const ModelConfig *c = &s->engine->model->config;
+    for (size_t i = 0; i < (size_t)c->n_layers * c->n_groups; i++)
+        kv_truncate(&s->engine->pool, &s->lanes[i], position);
+    if (position < s->position)
+        s->position = position;
+}
+
+const Counters *session_counters(const Session *s)
+{
+    return &s->counters;
+}
+
+const Counters *engine_counters(const Engine *e)
+{
+    return &e->last;
+}
+
+RouteTrace engine_trace(const Engine *e)
+{
+    return (RouteTrace){ e->row_groups, e->row_experts, e->delta, e->n_rows };
+}
+
+void engine_set_probe(Engine *e, ProbeFunc probe, void *userdata)
+{
+    e->probe = probe;
+    e->probe_userdata = userdata;
+}
