@@ -1,0 +1,141 @@
+#pragma once
+
+/*
+ * The table of kernels: one row per inner loop, with its contract. ref/ holds the shortest
+ * correct form of each and defines what it computes; avx2/ and avx512/ override what they do
+ * faster.
+ *
+ * Float pointers are aligned to 4 bytes and no more unless said; weights of Q8_0 are not aligned
+ * at all. Buffers do not overlap unless said. Sizes may be zero only where said. Inputs are
+ * finite; others give numbers of no meaning, never a fault.
+ *
+ * Within one table a kernel gives a row the same bits whatever other rows, outputs or ranges
+ * share the call: sums run in one fixed order. Between tables floats differ in rounding;
+ * `tolerance` is the normalised error |a - b| / |b| that tests allow.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/backend.h"
+
+/* Rows ready for products. A row is `row_bytes` long, aligned to 64: int8 [width] rounded up to 64,
+ * then per block of 32 an f32 scale, then per block an int32: the sum of its int8. */
+struct Packed {
+    size_t max_rows, max_width;
+    size_t n, width;
+    const float *x; /* borrowed: the f32 rows */
+    size_t x_stride;
+    uint8_t *rows; /* NULL in PRECISION_F32 */
+    size_t row_bytes;
+    bool quantised;
+};
+
+static inline size_t packed_scales_at(size_t width)
+{
+    return (width + 63) / 64 * 64;
+}
+
+static inline size_t packed_row_bytes(size_t width)
+{
+    return (packed_scales_at(width) + width / Q8_0_BLOCK * 8 + 63) / 64 * 64;
+}
+
+static inline const int8_t *packed_row(const Packed *p, size_t row)
+{
+    return (const int8_t *)(p->rows + row * p->row_bytes);
+}
+
+static inline const float *packed_scales(const Packed *p, const int8_t *row)
+{
+    return (const float *)(const void *)(row + packed_scales_at(p->width));
+}
+
+static inline const int32_t *packed_sums(const Packed *p, const int8_t *row)
+{
+    return (const int32_t *)(packed_scales(p, row) + p->width / Q8_0_BLOCK);
+}
+
+/* Row that product p reads and writes for its j-th. */
+static inline size_t product_src(const Product *p, size_t j)
+{
+    return p->src ? (size_t)p->src[j] : j;
+}
+
+static inline float *product_dst(const Product *p, size_t j)
+{
+    return p->y + (p->dst ? (size_t)p->dst[j] : j) * p->y_stride;
+}
+
+/* Ranges of outputs begin at multiples of this. */
+#define PRODUCT_OUTS 16
+/* Bytes of scratch, aligned to 64, that a product of this width needs. */
+static inline size_t product_scratch(size_t width)
+{
+    return PRODUCT_OUTS * (width * 4 + 64);
+}
+
+/* Keys of one attention part: longer rows are computed in parts and merged in order, so that
+ * several threads can share one row without changing its bits. */
+#define ATTENTION_PART      512
+#define ATTENTION_DIM_MAX   128
+#define ATTENTION_HEADS_MAX 16 /* query heads over one key head */
+
+/* Unnormalised attention over some keys of one head: the sum is e^largest times too small. */
+typedef struct AttentionPart {
+    float largest, sum;
+    float out[ATTENTION_DIM_MAX];
+} AttentionPart;
+
+typedef struct Kernels {
+    /* One row of Packed from x [width], width a multiple of 32: MODEL.md section 1. Exact:
+     * same bits in every table. */
+    void (*pack_q8)(const float *x, size_t width, int8_t *q, float *scales, int32_t *sums);
+
+    /* Outputs [out_begin, out_end) of p for all its rows; out_begin is a multiple of PRODUCT_OUTS.
+     * An output is the sum over blocks, first to last, of (scale of w * scale of x) * integer dot,
+     * each added with one rounding (fma) or two. Tolerance 1e-5. */
+    void (*product_q8)(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+    /* The same with weights of Q8_0 dequantised, or of F32, over the f32 rows. Tolerance 1e-5. */
+    void (*product_q8_f32)(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+    void (*product_f32)(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+
+    /* y [n] = values of a row of Q8_0. n is a multiple of 32. Exact. */
+    void (*unpack_q8)(const void *row, size_t n, float *y);
+    /* To half precision, nearest even, and back. Exact. */
+    void (*f16_from_f32)(const float *x, size_t n, uint16_t *y);
+    void (*f32_from_f16)(const uint16_t *x, size_t n, float *y);
+
+    /* One row; w may be NULL, y may be x. Tolerance 1e-6. */
+    void (*rms_norm)(const float *x, const float *w, float eps, size_t width, float *y);
+    /* One row of n_heads heads in place; head_dim a multiple of 2. Tolerance 1e-6. */
+    void (*rope)(float *x, size_t n_heads, size_t head_dim, const float *cos_sin);
+    /* y = silu(a) * b, or silu(a) when b is NULL; y may be a or b. n may be 0. Tolerance 1e-6. */
+    void (*silu_mul)(const float *a, const float *b, size_t n, float *y);
+    /* y += x. n may be 0. Exact. */
+    void (*add)(float *y, const float *x, size_t n);
+
+    /* Keys [begin, end) of a paged row for each of its heads; begin is a multiple of KV_PAGE.
+     * parts [n_heads]. Tolerance 1e-5 after attention_finish(). */
+    void (*attention_part)(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
+                           size_t begin, size_t end, AttentionPart *parts);
+    /* Queries [begin, end) of one head, all n keys; rows are `stride` floats apart. head_dim as in
+     * backend.h. Tolerance 1e-5. */
+    void (*attention_full)(const float *q, const float *k, const float *v, size_t n, size_t stride,
+                           size_t head_dim, size_t begin, size_t end, float *out);
+    /* One query of attention_pool(): width a multiple of 16, n >= 1. Tolerance 1e-5. */
+    void (*attention_pool)(const float *x, size_t n, size_t width, const float *query, float *out);
+} Kernels;
+
+/* part = part and next together; then the finished row. The same C for every table. */
+void attention_merge(AttentionPart *part, const AttentionPart *next, size_t head_dim);
+void attention_finish(const AttentionPart *part, size_t head_dim, float *out);
+
+/* Fills the table for these features of cpuid.h. */
+void kernels_init(Kernels *k, unsigned features);
+
+/* Each library overrides what it has. */
+void kernels_init_ref(Kernels *k);
+void kernels_init_avx2(Kernels *k);
+void kernels_init_avx512(Kernels *k, unsigned features);

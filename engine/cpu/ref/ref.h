@@ -1,0 +1,22 @@
+#pragma once
+
+/* The reference kernels: contracts in engine/cpu/kernels.h. Other tables use some as they are. */
+
+#include "engine/cpu/kernels.h"
+
+void pack_q8_ref(const float *x, size_t width, int8_t *q, float *scales, int32_t *sums);
+void product_q8_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+void product_q8_f32_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+void product_f32_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+void unpack_q8_ref(const void *row, size_t n, float *y);
+void f16_from_f32_ref(const float *x, size_t n, uint16_t *y);
+void f32_from_f16_ref(const uint16_t *x, size_t n, float *y);
+void rms_norm_ref(const float *x, const float *w, float eps, size_t width, float *y);
+void rope_ref(float *x, size_t n_heads, size_t head_dim, const float *cos_sin);
+void silu_mul_ref(const float *a, const float *b, size_t n, float *y);
+void add_ref(float *y, const float *x, size_t n);
+void attention_part_ref(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
+                        size_t begin, size_t end, AttentionPart *parts);
+void attention_full_ref(const float *q, const float *k, const float *v, size_t n, size_t stride,
+                        size_t head_dim, size_t begin, size_t end, float *out);
+void attention_pool_ref(const float *x, size_t n, size_t width, const float *query, float *out);

@@ -1,0 +1,182 @@
+#include "engine/cpu/backend.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* One op over rows, as a range function needs it; each op uses what it has. */
+typedef struct RowsWork {
+    const Kernels *kernels;
+    const Tensor *table;
+    const float *x, *w;
+    const int32_t *index, *first;
+    void *const *dst;
+    float *y;
+    size_t width, x_stride, y_stride, n_heads;
+    float eps;
+    bool f16;
+} RowsWork;
+
+static void embed_range(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    const RowsWork *r = userdata;
+
+    (void)worker;
+    for (size_t j = begin; j < end; j++) {
+        const void *row = tensor_row(r->table, r->index[j]);
+        float *y = r->y + j * r->y_stride;
+
+        if (r->table->dtype == DTYPE_F32)
+            memcpy(y, row, r->width * sizeof *y);
+        else if (r->table->dtype == DTYPE_F16)
+            r->kernels->f32_from_f16(row, r->width, y);
+        else
+            r->kernels->unpack_q8(row, r->width, y);
+    }
+}
+
+void cpu_embed(Backend *b, const Tensor *table, const int32_t *ids, size_t n, float *y,
+               size_t y_stride)
+{
+    CpuBackend *cpu = cpu_backend(b);
+    RowsWork work = {.kernels = &cpu->kernels,
+                     .table = table,
+                     .index = ids,
+                     .y = y,
+                     .width = (size_t)table->ne[0],
+                     .y_stride = y_stride};
+
+    for (size_t j = 0; j < n; j++)
+        assert(ids[j] >= 0 && ids[j] < table->ne[1]);
+    pool_for(cpu->pool, n, cpu_grain(work.width), embed_range, &work);
+}
+
+static void rms_norm_range(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    const RowsWork *r = userdata;
+
+    (void)worker;
+    for (size_t j = begin; j < end; j++)
+        r->kernels->rms_norm(r->x + j * r->width, r->w, r->eps, r->width, r->y + j * r->width);
+}
+
+void cpu_rms_norm(Backend *b, const float *x, const float *w, float eps, size_t n, size_t width,
+                  float *y)
+{
+    CpuBackend *cpu = cpu_backend(b);
+    RowsWork work = {.kernels = &cpu->kernels, .x = x, .w = w, .eps = eps, .width = width, .y = y};
+
+    pool_for(cpu->pool, n, cpu_grain(2 * width), rms_norm_range, &work);
+}
+
+static void rope_range(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    const RowsWork *r = userdata;
+
+    (void)worker;
+    for (size_t j = begin; j < end; j++)
+        r->kernels->rope(r->y + j * r->n_heads * r->width, r->n_heads, r->width,
+                         r->x + j * r->width);
+}
+
+void cpu_rope(Backend *b, float *x, size_t n, size_t n_heads, size_t head_dim, const float *cos_sin)
+{
+    CpuBackend *cpu = cpu_backend(b);
+    RowsWork work = {
+        .kernels = &cpu->kernels, .x = cos_sin, .y = x, .n_heads = n_heads, .width = head_dim};
+
+    assert(head_dim % 2 == 0);
+    pool_for(cpu->pool, n, cpu_grain(2 * n_heads * head_dim), rope_range, &work);
+}
+
+static void silu_mul_range(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    const RowsWork *r = userdata;
+
+    (void)worker;
+    r->kernels->silu_mul(r->x + begin, r->w ? r->w + begin : NULL, end - begin, r->y + begin);
+}
+
+/* Chunks are whole vectors of any table, so that where a run is cut never changes its bits. */
+static size_t floats_grain(size_t cost)
+{
+    return (cpu_grain(cost) + 63) / 64 * 64;
+}
+
+void cpu_silu_mul(Backend *b, const float *a, const float *b_, size_t count, float *y)
+{
+    CpuBackend *cpu = cpu_backend(b);
+    RowsWork work = {.kernels = &cpu->kernels, .x = a, .w = b_, .y = y};
+
+    pool_for(cpu->pool, count, floats_grain(8), silu_mul_range, &work);
+}
+
+void cpu_silu(Backend *b, float *x, size_t count)
+{
+    cpu_silu_mul(b, x, NULL, count, x);
+}
+
+static void add_range(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    const RowsWork *r = userdata;
+
+    (void)worker;
+    r->kernels->add(r->y + begin, r->x + begin, end - begin);
+}
+
+void cpu_add(Backend *b, float *y, const float *x, size_t count)
+{
+    CpuBackend *cpu = cpu_backend(b);
+    RowsWork work = {.kernels = &cpu->kernels, .x = x, .y = y};
+
+    pool_for(cpu->pool, count, floats_grain(2), add_range, &work);
+}
+
+static void sum_indexed_range(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    const RowsWork *r = userdata;
+
+    (void)worker;
+    for (size_t j = begin; j < end; j++)
+        for (int32_t i = r->first[j]; i < r->first[j + 1]; i++)
+            r->kernels->add(r->y + j * r->width, r->x + (size_t)r->index[i] * r->width, r->width);
+}
+
+void cpu_sum_indexed(Backend *b, const float *x, const int32_t *index, const int32_t *first,
+                     size_t n, size_t width, float *y)
+{
+    CpuBackend *cpu = cpu_backend(b);
+    RowsWork work = {
+        .kernels = &cpu->kernels, .x = x, .index = index, .first = first, .y = y, .width = width};
+    size_t sums = n ? (size_t)(first[n] - first[0]) / n + 1 : 1;
+
+    pool_for(cpu->pool, n, cpu_grain(2 * width * sums), sum_indexed_range, &work);
+}
+
+static void kv_store_range(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    const RowsWork *r = userdata;
+
+    (void)worker;
+    for (size_t j = begin; j < end; j++) {
+        const float *x = r->x + j * r->x_stride;
+
+        if (r->f16)
+            r->kernels->f16_from_f32(x, r->width, r->dst[j]);
+        else
+            memcpy(r->dst[j], x, r->width * sizeof *x);
+    }
+}
+
+void cpu_kv_store(Backend *b, const float *x, size_t x_stride, size_t n, size_t head_dim,
+                  void *const *dst, bool kv_f16)
+{
+    CpuBackend *cpu = cpu_backend(b);
+    RowsWork work = {.kernels = &cpu->kernels,
+                     .x = x,
+                     .x_stride = x_stride,
+                     .width = head_dim,
+                     .dst = dst,
+                     .f16 = kv_f16};
+
+    pool_for(cpu->pool, n, cpu_grain(4 * head_dim), kv_store_range, &work);
+}
