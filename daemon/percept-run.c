@@ -49,13 +49,13 @@ typedef struct Command {
 } Command;
 
 static const Command commands[] = {
-    { "generate", run_generate }, { "logits", run_logits },   { "embed", run_embed },
-    { "bench", run_bench },       { "info", run_info },
+    {"generate", run_generate}, {"logits", run_logits}, {"embed", run_embed},
+    {"bench", run_bench},       {"info", run_info},
 #ifdef HAVE_DENSITY
-    { "density", run_density },
+    {"density", run_density},
 #endif
 #ifdef HAVE_BATCH
-    { "batch", run_batch },
+    {"batch", run_batch},
 #endif
 };
 
@@ -75,26 +75,26 @@ enum {
 };
 
 static const struct option long_options[] = {
-    { "image", required_argument, NULL, 'i' },
-    { "audio", required_argument, NULL, 'a' },
-    { "effort", required_argument, NULL, OPT_EFFORT },
-    { "detail", required_argument, NULL, OPT_DETAIL },
-    { "max-tokens", required_argument, NULL, OPT_MAX_TOKENS },
-    { "temperature", required_argument, NULL, OPT_TEMPERATURE },
-    { "top-p", required_argument, NULL, OPT_TOP_P },
-    { "seed", required_argument, NULL, OPT_SEED },
-    { "precision", required_argument, NULL, OPT_PRECISION },
-    { "route", required_argument, NULL, OPT_ROUTE },
-    { "threads", required_argument, NULL, 't' },
-    { "prefill", required_argument, NULL, 'p' },
-    { "decode", required_argument, NULL, 'n' },
-    { "depth", required_argument, NULL, OPT_DEPTH },
-    { "repeat", required_argument, NULL, 'r' },
-    { "output", required_argument, NULL, 'o' },
-    { "tokens", required_argument, NULL, OPT_TOKENS },
-    { "json", no_argument, NULL, OPT_JSON },
-    { "help", no_argument, NULL, OPT_HELP },
-    { 0 },
+    {"image", required_argument, NULL, 'i'},
+    {"audio", required_argument, NULL, 'a'},
+    {"effort", required_argument, NULL, OPT_EFFORT},
+    {"detail", required_argument, NULL, OPT_DETAIL},
+    {"max-tokens", required_argument, NULL, OPT_MAX_TOKENS},
+    {"temperature", required_argument, NULL, OPT_TEMPERATURE},
+    {"top-p", required_argument, NULL, OPT_TOP_P},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"precision", required_argument, NULL, OPT_PRECISION},
+    {"route", required_argument, NULL, OPT_ROUTE},
+    {"threads", required_argument, NULL, 't'},
+    {"prefill", required_argument, NULL, 'p'},
+    {"decode", required_argument, NULL, 'n'},
+    {"depth", required_argument, NULL, OPT_DEPTH},
+    {"repeat", required_argument, NULL, 'r'},
+    {"output", required_argument, NULL, 'o'},
+    {"tokens", required_argument, NULL, OPT_TOKENS},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, OPT_HELP},
+    {0},
 };
 
 static int number_parse(const char *name, const char *text, double min, double max, double *ret)
@@ -102,7 +102,8 @@ static int number_parse(const char *name, const char *text, double min, double m
     char *end;
     double value = strtod(text, &end);
     if (end == text || *end || !(value >= min && value <= max))
-        return run_error(-EINVAL, "%s takes a number from %g to %g, not '%s'", name, min, max, text);
+        return run_error(-EINVAL, "%s takes a number from %g to %g, not '%s'", name, min, max,
+                         text);
     *ret = value;
     return 0;
 }
@@ -133,7 +134,7 @@ static int media_add(RunOptions *o, MediaKind kind, const char *path)
 {
     if (o->n_media == RUN_MEDIA_MAX)
         return run_error(-E2BIG, "at most %d files", RUN_MEDIA_MAX);
-    o->media[o->n_media++] = (RunMedia){ kind, path };
+    o->media[o->n_media++] = (RunMedia){kind, path};
     return 0;
 }
 
@@ -196,13 +197,13 @@ static int option_apply(RunOptions *o, int option, const char *value)
         o->json = true;
         return 0;
     default:
-        return -EINVAL;     /* getopt has said what is wrong */
+        return -EINVAL; /* getopt has said what is wrong */
     }
 }
 
 static int options_parse(RunOptions *o, int argc, char **argv)
 {
-    const char **words[] = { &o->model, &o->command, &o->text };
+    const char **words[] = {&o->model, &o->command, &o->text};
     int option, n_words = 0;
 
     while ((option = getopt_long(argc, argv, "i:a:t:p:n:r:o:", long_options, NULL)) != -1) {
@@ -242,7 +243,7 @@ int main(int argc, char **argv)
 {
     RunOptions options = {
         .max_tokens = 128,
-        .sampler = { .top_p = 1 },
+        .sampler = {.top_p = 1},
         .prefill = 512,
         .decode = 128,
         .repeat = 5,

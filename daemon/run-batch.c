@@ -6,25 +6,25 @@
 #include "daemon/run-job.h"
 
 /*
- * Jobs as JSON lines, several sessions in one forward. While the helpers decode files of some jobs, others are
- * encoded or answered, so the CPUs stay busy.
+ * Jobs as JSON lines, several sessions in one forward. While the helpers decode files of some
+ * jobs, others are encoded or answered, so the CPUs stay busy.
  */
 
-#define JOBS     8
-#define HELPERS  2
-#define JOB_TOKENS 2048    /* with every gate on: the pool never runs dry */
+#define JOBS           8
+#define HELPERS        2
+#define JOB_TOKENS     2048 /* with every gate on: the pool never runs dry */
 #define LINE_MAX_BYTES (16u << 20)
 
 typedef struct Helper {
     MediaHelper *helper;
-    Job *job;                   /* whose file it decodes */
+    Job *job; /* whose file it decodes */
 } Helper;
 
 typedef struct Batch {
     Run run;
     Job jobs[JOBS];
     Helper helpers[HELPERS];
-    char *input;                /* [input_size], of which input_length are read */
+    char *input; /* [input_size], of which input_length are read */
     size_t input_length, input_size;
     bool end;
 } Batch;
@@ -39,7 +39,7 @@ static void job_fail(Job *job, int error, const char *what)
 /* Takes more of standard input, waiting only when nothing else is to be done. */
 static int input_read(Batch *b, bool wait)
 {
-    struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
 
     if (b->end || poll(&p, 1, wait ? -1 : 0) <= 0)
         return 0;
@@ -143,7 +143,7 @@ static void helpers_receive(Batch *b)
 {
     for (size_t i = 0; i < HELPERS; i++) {
         Helper *h = &b->helpers[i];
-        _cleanup_(media_deinit) Media media = { 0 };
+        _cleanup_(media_deinit) Media media = {0};
         const char *message = "";
 
         if (!h->job)
@@ -212,21 +212,25 @@ static void jobs_prepare(Batch *b)
     }
 }
 
-/* Rows of the jobs that share the first ready one's route: answers first, prompts in what room is left. */
+/* Rows of the jobs that share the first ready one's route: answers first, prompts in what room
+ * is left. */
 static size_t items_collect(Batch *b, BatchItem *items, Job **ret_jobs, Route *ret_route)
 {
-    size_t n = 0, room = engine_options_default().max_batch_rows, d = model_info(b->run.model)->d_model;
+    size_t n = 0, room = engine_options_default().max_batch_rows,
+           d = model_info(b->run.model)->d_model;
     bool chosen = false;
 
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < JOBS; i++) {
             Job *job = &b->jobs[i];
-            if (job->state != (pass ? JOB_PREFILL : JOB_ANSWER) || room == 0 || (chosen && job->route != *ret_route))
+            if (job->state != (pass ? JOB_PREFILL : JOB_ANSWER) || room == 0 ||
+                (chosen && job->route != *ret_route))
                 continue;
             chosen = true;
             *ret_route = job->route;
 
-            size_t left = pass ? job->prompt.n - job->prefilled : 1, rows = left < room ? left : room;
+            size_t left = pass ? job->prompt.n - job->prefilled : 1,
+                   rows = left < room ? left : room;
             items[n] = (BatchItem){
                 .session = job->session,
                 .ids = pass ? NULL : &job->next,
@@ -246,7 +250,7 @@ static void job_advance(Batch *b, Job *job, const BatchItem *item)
 {
     const ModelInfo *info = model_info(b->run.model);
     const Tokenizer *tokenizer = model_tokenizer(b->run.model);
-    Sampler greedy = { 0 };
+    Sampler greedy = {0};
 
     if (job->state == JOB_PREFILL) {
         job->prefilled += item->n;
@@ -258,7 +262,8 @@ static void job_advance(Batch *b, Job *job, const BatchItem *item)
     bool over = job->next == tokenizer_special(tokenizer)->eos;
     if (!over)
         job->answer[job->n_answer++] = job->next;
-    if (over || job->n_answer == job->max_tokens || session_position(job->session) == info->context_length)
+    if (over || job->n_answer == job->max_tokens ||
+        session_position(job->session) == info->context_length)
         job_print_answer(job, tokenizer, info->n_layers);
 }
 
@@ -292,7 +297,7 @@ static void helpers_wait(Batch *b)
             continue;
         int left = media_helper_timeout_msec(b->helpers[i].helper);
         timeout = timeout < 0 || left < timeout ? left : timeout;
-        p[n++] = (struct pollfd){ .fd = media_helper_fd(b->helpers[i].helper), .events = POLLIN };
+        p[n++] = (struct pollfd){.fd = media_helper_fd(b->helpers[i].helper), .events = POLLIN};
     }
     if (n)
         poll(p, n, timeout);
@@ -307,7 +312,8 @@ static int batch_open(Batch *b)
         r = run_helper_open(&b->helpers[i].helper);
     for (size_t i = 0; r >= 0 && i < JOBS; i++) {
         b->jobs[i].logits = calloc(info->vocab_size, sizeof(float));
-        r = b->jobs[i].logits ? prompt_init(&b->jobs[i].prompt, b->run.splice, info->context_length) : -ENOMEM;
+        r = b->jobs[i].logits ? prompt_init(&b->jobs[i].prompt, b->run.splice, info->context_length)
+                              : -ENOMEM;
     }
     return r;
 }
@@ -330,7 +336,7 @@ static int batch_run(Batch *b)
 
 int run_batch(const RunOptions *options)
 {
-    static Batch b;     /* large */
+    static Batch b; /* large */
     EngineOptions engine = engine_options_default();
 
     engine.max_sessions = JOBS;

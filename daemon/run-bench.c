@@ -6,44 +6,47 @@
 #include "daemon/run.h"
 
 /* What fills the context: the same words for every route, so that routes do the same work. */
-static const char filler[] =
-    "There is a large red circle to the left of two small blue squares. The window says Save changes? with the "
-    "buttons Cancel and Discard. A bell rings three times, then a voice says open the next page. How many circles "
-    "are there? Two. What is written below the icon of the folder? ";
+static const char filler[] = "There is a large red circle to the left of two small blue squares. "
+                             "The window says Save changes? with the "
+                             "buttons Cancel and Discard. A bell rings three times, then a voice "
+                             "says open the next page. How many circles "
+                             "are there? Two. What is written below the icon of the folder? ";
 
 typedef struct Phase {
     size_t rows;
-    double msec;            /* the fastest run */
-    Counters counters;      /* of one run */
+    double msec;       /* the fastest run */
+    Counters counters; /* of one run */
 } Phase;
 
 typedef struct Bench {
     Run run;
     Session *session;
-    float *rows;            /* [context, d_model]: what fills the context */
-    int32_t *ids;           /* [context]: what is decoded */
+    float *rows;  /* [context, d_model]: what fills the context */
+    int32_t *ids; /* [context]: what is decoded */
     float *logits;
     size_t image_rows;
-    double encode_msec;     /* image to rows, without decoding the file */
+    double encode_msec; /* image to rows, without decoding the file */
     Phase image, prefill, decode;
 } Bench;
 
-static void phase_keep(Phase *p, size_t rows, double msec, const Counters *before, const Counters *after)
+static void phase_keep(Phase *p, size_t rows, double msec, const Counters *before,
+                       const Counters *after)
 {
     if (p->rows && msec >= p->msec)
         return;
     *p = (Phase){
         .rows = rows,
         .msec = msec,
-        .counters = {
-            .rows = after->rows - before->rows,
-            .weight_bytes = after->weight_bytes - before->weight_bytes,
-            .head_bytes = after->head_bytes - before->head_bytes,
-            .kv_bytes = after->kv_bytes - before->kv_bytes,
-            .group_rows = after->group_rows - before->group_rows,
-            .expert_rows = after->expert_rows - before->expert_rows,
-            .active_parameters = after->active_parameters - before->active_parameters,
-        },
+        .counters =
+            {
+                .rows = after->rows - before->rows,
+                .weight_bytes = after->weight_bytes - before->weight_bytes,
+                .head_bytes = after->head_bytes - before->head_bytes,
+                .kv_bytes = after->kv_bytes - before->kv_bytes,
+                .group_rows = after->group_rows - before->group_rows,
+                .expert_rows = after->expert_rows - before->expert_rows,
+                .active_parameters = after->active_parameters - before->active_parameters,
+            },
     };
 }
 
@@ -94,7 +97,8 @@ static int decode_time(Bench *b, size_t depth, size_t n)
         double start = run_now_msec();
         r = decode_run(b, n);
         if (r >= 0)
-            phase_keep(&b->decode, n, run_now_msec() - start, &before, session_counters(b->session));
+            phase_keep(&b->decode, n, run_now_msec() - start, &before,
+                       session_counters(b->session));
     }
     return r;
 }
@@ -103,7 +107,7 @@ static int decode_time(Bench *b, size_t depth, size_t n)
 static int image_encode(Bench *b, Encoded *ret_encoded, float *ret_vector)
 {
     Run *run = &b->run;
-    _cleanup_(media_deinit) Media media = { 0 };
+    _cleanup_(media_deinit) Media media = {0};
 
     int r = run_media_read(run, &run->options->media[0], run->options->high_detail, &media);
     for (uint32_t i = 0; r >= 0 && i < run->options->repeat; i++) {
@@ -143,11 +147,13 @@ static int turns_fill(Bench *b, Prompt *prompt)
 static int context_fill(Bench *b)
 {
     Run *run = &b->run;
-    size_t n_text, context = model_info(run->model)->context_length, d = model_info(run->model)->d_model;
+    size_t n_text, context = model_info(run->model)->context_length,
+                   d = model_info(run->model)->d_model;
     int32_t text[512];
     Prompt prompt;
 
-    int r = tokenizer_encode(model_tokenizer(run->model), filler, strlen(filler), text, 512, &n_text);
+    int r =
+        tokenizer_encode(model_tokenizer(run->model), filler, strlen(filler), text, 512, &n_text);
     if (r < 0)
         return r;
     for (size_t i = 0; i < context; i++)
@@ -173,7 +179,8 @@ static void phase_print_json(const char *name, const Phase *p, const ModelInfo *
     const Counters *c = &p->counters;
     double rows = (double)c->rows, cells = rows * m->n_layers;
 
-    printf(", \"%s\": {\"rows\": %zu, \"msec\": %.3f, \"tokens_per_second\": %.1f, \"weight_bytes_per_token\": %.0f, "
+    printf(", \"%s\": {\"rows\": %zu, \"msec\": %.3f, \"tokens_per_second\": %.1f, "
+           "\"weight_bytes_per_token\": %.0f, "
            "\"head_bytes_per_token\": %.0f, \"kv_bytes_per_token\": %.0f, \"groups_active\": %.3f, "
            "\"experts_active\": %.3f, \"active_share\": %.4f}",
            name, p->rows, p->msec, (double)p->rows / p->msec * 1e3, (double)c->weight_bytes / rows,
@@ -187,7 +194,8 @@ static void phase_print(const char *name, const Phase *p, const ModelInfo *m)
     const Counters *c = &p->counters;
     double rows = (double)c->rows, cells = rows * m->n_layers;
 
-    printf("%-8s %5zu rows %9.3f ms %9.1f tokens/s  weights %8.0f B/token (head %.0f)  keys and values %8.0f B/token  "
+    printf("%-8s %5zu rows %9.3f ms %9.1f tokens/s  weights %8.0f B/token (head %.0f)  keys and "
+           "values %8.0f B/token  "
            "%.2f groups  %.2f experts  %.1f%% of parameters\n",
            name, p->rows, p->msec, (double)p->rows / p->msec * 1e3, (double)c->weight_bytes / rows,
            (double)c->head_bytes / rows, (double)c->kv_bytes / rows, (double)c->group_rows / cells,
@@ -205,8 +213,8 @@ static void bench_print(const Bench *b, size_t depth)
     getrusage(RUSAGE_SELF, &usage);
 
     if (!o->json) {
-        printf("%s: %s, %s, route %s, context %zu\n", b->run.backend->name, b->run.backend->detail, precision,
-               route, depth);
+        printf("%s: %s, %s, route %s, context %zu\n", b->run.backend->name, b->run.backend->detail,
+               precision, route, depth);
         printf("load     %.1f ms, peak memory %ld KiB\n", b->run.load_msec, usage.ru_maxrss);
         if (b->image_rows)
             printf("encoder  %.3f ms for the image\n", b->encode_msec);
@@ -218,10 +226,11 @@ static void bench_print(const Bench *b, size_t depth)
             phase_print("decode", &b->decode, m);
         return;
     }
-    printf("{\"engine\": \"%s: %s\", \"digest\": \"%s\", \"precision\": \"%s\", \"route\": \"%s\", \"depth\": %zu, "
+    printf("{\"engine\": \"%s: %s\", \"digest\": \"%s\", \"precision\": \"%s\", \"route\": \"%s\", "
+           "\"depth\": %zu, "
            "\"load_msec\": %.2f, \"peak_memory_bytes\": %ld",
-           b->run.backend->name, b->run.backend->detail, m->digest, precision, route, depth, b->run.load_msec,
-           usage.ru_maxrss * 1024);
+           b->run.backend->name, b->run.backend->detail, m->digest, precision, route, depth,
+           b->run.load_msec, usage.ru_maxrss * 1024);
     if (b->image_rows) {
         printf(", \"encoder_msec\": %.3f", b->encode_msec);
         phase_print_json("image", &b->image, m);
@@ -240,8 +249,8 @@ static int bench(Bench *b)
     size_t context = info->context_length, depth = o->depth ? o->depth : o->prefill + o->decode;
 
     if (depth > context || depth < o->decode || o->prefill > context)
-        return run_error(-E2BIG, "the context holds %zu rows; --depth covers the %u decoded ones", context,
-                         o->decode);
+        return run_error(-E2BIG, "the context holds %zu rows; --depth covers the %u decoded ones",
+                         context, o->decode);
     b->rows = calloc(context * info->d_model, sizeof(float));
     b->ids = calloc(context, sizeof(*b->ids));
     b->logits = calloc(info->vocab_size, sizeof(float));
@@ -264,7 +273,7 @@ static int bench(Bench *b)
 
 int run_bench(const RunOptions *options)
 {
-    Bench b = { 0 };
+    Bench b = {0};
     int r = run_open(&b.run, options, NULL);
     if (r >= 0)
         r = bench(&b);

@@ -5,15 +5,17 @@
 #include "daemon/run-canvas.h"
 #include "daemon/run.h"
 
-/* Three panels: the image, and over a grey copy the mean number of head groups and of experts that each patch got. */
+/* Three panels: the image, and over a grey copy the mean number of head groups and of experts
+ * that each patch got. */
 
-#define PANEL_SIDE 448      /* the longer side, about */
+#define PANEL_SIDE 448 /* the longer side, about */
 #define GAP        16
 #define TITLE      36
 #define TEXT_SCALE 2
-#define IMAGE_ROW  3        /* after <bos>, <image> and the vector: MODEL.md, section 6 */
+#define IMAGE_ROW  3 /* after <bos>, <image> and the vector: MODEL.md, section 6 */
 #define QUESTION   "What is shown?"
-#define BATCH_ROWS 320      /* the largest image and the question in one forward, so that the trace covers it */
+#define BATCH_ROWS                                                                                 \
+    320 /* the largest image and the question in one forward, so that the trace covers it */
 
 typedef struct Map {
     Media media;
@@ -53,7 +55,10 @@ static int map_route(Run *run, Map *map, Prompt *prompt)
     if (r < 0)
         return r;
     BatchItem item = {
-        .session = session, .rows = prompt->rows, .n = (uint32_t)prompt->n, .shift = run->options->effort / 2,
+        .session = session,
+        .rows = prompt->rows,
+        .n = (uint32_t)prompt->n,
+        .shift = run->options->effort / 2,
     };
     r = decoder_forward(run->engine, &item, 1, run->options->route);
     if (r >= 0)
@@ -66,13 +71,13 @@ static Color source_color(const Map *map, size_t x, size_t y)
     size_t sx = x * map->media.width / (map->grid_cols * map->cell);
     size_t sy = y * map->media.height / (map->grid_rows * map->cell);
     const uint8_t *p = map->media.rgb + 3 * (sy * map->media.width + sx);
-    return (Color){ p[0], p[1], p[2] };
+    return (Color){p[0], p[1], p[2]};
 }
 
 /* One panel at column x0; values NULL: the image itself. */
 static void panel_draw(Canvas *c, const Map *map, size_t x0, const char *title, const float *values)
 {
-    const Color ink = { 40, 40, 40 };
+    const Color ink = {40, 40, 40};
     size_t width = map->grid_cols * map->cell, height = map->grid_rows * map->cell;
     float low = 1e9f, high = 0;
     char text[64];
@@ -89,7 +94,7 @@ static void panel_draw(Canvas *c, const Map *map, size_t x0, const char *title, 
                 uint8_t grey = (uint8_t)((color.r * 3 + color.g * 6 + color.b) / 10);
                 Color heat = color_heat(high > low ? (value - low) / (high - low) : 0);
                 bool edge = x % map->cell == 0 || y % map->cell == 0;
-                color = color_mix((Color){ grey, grey, grey }, heat, edge ? 0.55f : 0.75f);
+                color = color_mix((Color){grey, grey, grey}, heat, edge ? 0.55f : 0.75f);
             }
             c->pixels[(TITLE + y) * c->width + x0 + x] = color;
         }
@@ -103,9 +108,11 @@ static void panel_draw(Canvas *c, const Map *map, size_t x0, const char *title, 
     snprintf(text, sizeof(text), "%.1f a layer", high);
     size_t bar = x0 + 5 * CANVAS_GLYPH_WIDTH * TEXT_SCALE, bar_width = width / 3;
     for (size_t x = 0; x < bar_width; x++)
-        canvas_rectangle(c, bar + x, TITLE + height + GAP - 1, 1, CANVAS_GLYPH_HEIGHT * TEXT_SCALE + 2,
+        canvas_rectangle(c, bar + x, TITLE + height + GAP - 1, 1,
+                         CANVAS_GLYPH_HEIGHT * TEXT_SCALE + 2,
                          color_heat((float)x / (float)bar_width));
-    canvas_text(c, bar + bar_width + CANVAS_GLYPH_WIDTH * TEXT_SCALE, TITLE + height + GAP, TEXT_SCALE, text, ink);
+    canvas_text(c, bar + bar_width + CANVAS_GLYPH_WIDTH * TEXT_SCALE, TITLE + height + GAP,
+                TEXT_SCALE, text, ink);
 }
 
 static int map_draw(Map *map, const char *path)
@@ -116,7 +123,7 @@ static int map_draw(Map *map, const char *path)
     size_t width = map->grid_cols * map->cell, height = map->grid_rows * map->cell;
     size_t column = (width > PANEL_SIDE ? width : PANEL_SIDE) + GAP;
 
-    int r = canvas_init(&c, 3 * column + GAP, TITLE + height + 3 * GAP, (Color){ 255, 255, 255 });
+    int r = canvas_init(&c, 3 * column + GAP, TITLE + height + 3 * GAP, (Color){255, 255, 255});
     if (r < 0)
         return r;
     panel_draw(&c, map, GAP, "image", NULL);
@@ -130,7 +137,7 @@ static int map_draw(Map *map, const char *path)
 static int density(Run *run, Map *map)
 {
     const RunOptions *o = run->options;
-    const RunMedia file = { MEDIA_IMAGE, o->text };
+    const RunMedia file = {MEDIA_IMAGE, o->text};
     Prompt prompt;
 
     int r = run_open_encoders(run);
@@ -150,7 +157,7 @@ static int density(Run *run, Map *map)
 int run_density(const RunOptions *options)
 {
     EngineOptions engine = engine_options_default();
-    Map map = { 0 };
+    Map map = {0};
     Run run;
 
     engine.max_batch_rows = BATCH_ROWS;

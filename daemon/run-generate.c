@@ -21,7 +21,8 @@ static int answer_stream(Run *run, Session *session, float *logits)
         const char *piece = tokenizer_piece(tokenizer, id, &length);
         fwrite(piece, 1, length, stdout);
         fflush(stdout);
-        if (session_position(session) == info->context_length || said + 1 == run->options->max_tokens)
+        if (session_position(session) == info->context_length ||
+            said + 1 == run->options->max_tokens)
             break;
         BatchItem item = {
             .session = session,
@@ -103,7 +104,8 @@ static int logits_print(Run *run)
         return -ENOMEM;
     int r = tokens_parse(run->options->tokens, ids, info->context_length, &n);
     if (r < 0)
-        return run_error(r, "--tokens takes at most %u ids with commas between", info->context_length);
+        return run_error(r, "--tokens takes at most %u ids with commas between",
+                         info->context_length);
     r = session_open(run->engine, &session);
     for (size_t done = 0; r >= 0 && done < n; done += chunk) {
         BatchItem item = {
@@ -142,7 +144,8 @@ static int embed(Run *run)
     if (r < 0)
         return r;
     if (run->options->n_media)
-        r = run_encode_media(run, &run->options->media[0], run->options->high_detail, &encoded, vector);
+        r = run_encode_media(run, &run->options->media[0], run->options->high_detail, &encoded,
+                             vector);
     else {
         r = run_encode_text(run, run->options->text, vector);
         if (r < 0)

@@ -11,12 +11,13 @@ static int files_parse(Job *job, const char *key, MediaKind kind, const char **r
     json_t *files = json_object_get(job->line, key), *file;
     size_t i;
 
-    json_array_foreach(files, i, file) {
+    json_array_foreach(files, i, file)
+    {
         if (!json_is_string(file) || job->n_media == RUN_MEDIA_MAX) {
             *ret_message = "images and audios are lists of at most 16 paths";
             return -EBADMSG;
         }
-        job->media[job->n_media++] = (RunMedia){ kind, json_string_value(file) };
+        job->media[job->n_media++] = (RunMedia){kind, json_string_value(file)};
     }
     return 0;
 }
@@ -28,8 +29,9 @@ static int fields_parse(Job *job, const char **ret_message)
     int max_tokens = 128;
     json_error_t error;
 
-    int r = json_unpack_ex(job->line, &error, 0, "{s?s, s?s, s?s, s?s, s?F, s?i}", "op", &op, "detail", &detail,
-                           "route", &route, "text", &text, "effort", &effort, "max_tokens", &max_tokens);
+    int r = json_unpack_ex(job->line, &error, 0, "{s?s, s?s, s?s, s?s, s?F, s?i}", "op", &op,
+                           "detail", &detail, "route", &route, "text", &text, "effort", &effort,
+                           "max_tokens", &max_tokens);
     if (r < 0 || effort < -1 || effort > 1 || max_tokens < 1 || max_tokens > ANSWER_MAX) {
         *ret_message = "a field has the wrong type or range";
         return -EBADMSG;
@@ -40,7 +42,8 @@ static int fields_parse(Job *job, const char **ret_message)
     job->route = strcmp(route, "all") == 0 ? ROUTE_ALL : ROUTE_GATES;
     job->effort = (float)effort;
     job->max_tokens = (uint32_t)max_tokens;
-    if ((!job->embed && strcmp(op, "ask") != 0) || (!job->high_detail && strcmp(detail, "low") != 0) ||
+    if ((!job->embed && strcmp(op, "ask") != 0) ||
+        (!job->high_detail && strcmp(detail, "low") != 0) ||
         (job->route == ROUTE_GATES && strcmp(route, "gates") != 0)) {
         *ret_message = "op is ask or embed, detail low or high, route gates or all";
         return -EBADMSG;
@@ -114,15 +117,18 @@ void job_print_vector(Job *job, const float *vector, size_t length)
 /* Length of the sound UTF-8 sequence at the start of s; 0 when it is none. */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {
-    size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 :
-               s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    size_t n = s[0] < 0x80                   ? 1
+               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+               : (s[0] & 0xf0) == 0xe0       ? 3
+               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                             : 0;
     if (n == 0 || n > left)
         return 0;
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80)
             return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
         return 0;
     return n;
 }
@@ -165,8 +171,9 @@ void job_print_answer(Job *job, const Tokenizer *tokenizer, uint32_t n_layers)
         job_print_error(job, "out of memory");
         return;
     }
-    job_print(job, json_pack("{s:o, s:I, s:I, s:f, s:f, s:f}", "text", text, "rows", (json_int_t)c->rows, "tokens",
-                             (json_int_t)job->n_answer, "groups_active", (double)c->group_rows / cells,
-                             "experts_active", (double)c->expert_rows / cells, "parameters_active",
+    job_print(job, json_pack("{s:o, s:I, s:I, s:f, s:f, s:f}", "text", text, "rows",
+                             (json_int_t)c->rows, "tokens", (json_int_t)job->n_answer,
+                             "groups_active", (double)c->group_rows / cells, "experts_active",
+                             (double)c->expert_rows / cells, "parameters_active",
                              (double)c->active_parameters / (double)c->rows));
 }

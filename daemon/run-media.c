@@ -50,23 +50,25 @@ int run_media_read(Run *run, const RunMedia *media, bool high_detail, Media *ret
     return r < 0 ? run_error(r, "%s: %s", media->path, message) : 0;
 }
 
-int run_encode(Run *run, const Media *media, bool high_detail, Encoded *ret_encoded, float *ret_vector)
+int run_encode(Run *run, const Media *media, bool high_detail, Encoded *ret_encoded,
+               float *ret_vector)
 {
     int r;
 
     if (media->kind == MEDIA_IMAGE) {
-        ImageView view = { media->rgb, media->width, media->height };
+        ImageView view = {media->rgb, media->width, media->height};
         r = encoders_image(run->encoders, &view, high_detail, ret_encoded);
     } else {
-        AudioView view = { media->samples, media->n_samples };
+        AudioView view = {media->samples, media->n_samples};
         r = encoders_audio(run->encoders, &view, ret_encoded);
     }
     return r < 0 ? r : space_project(run->space, ret_encoded, ret_vector);
 }
 
-int run_encode_media(Run *run, const RunMedia *media, bool high_detail, Encoded *ret_encoded, float *ret_vector)
+int run_encode_media(Run *run, const RunMedia *media, bool high_detail, Encoded *ret_encoded,
+                     float *ret_vector)
 {
-    _cleanup_(media_deinit) Media decoded = { 0 };
+    _cleanup_(media_deinit) Media decoded = {0};
     int r = run_media_read(run, media, high_detail, &decoded);
     if (r < 0)
         return r;
@@ -80,7 +82,8 @@ int run_encode_text(Run *run, const char *text, float *ret_vector)
     size_t n;
     Encoded encoded;
 
-    int r = tokenizer_encode(model_tokenizer(run->model), text, strlen(text), ids, ENCODER_TEXT_TOKENS, &n);
+    int r = tokenizer_encode(model_tokenizer(run->model), text, strlen(text), ids,
+                             ENCODER_TEXT_TOKENS, &n);
     if (r >= 0)
         r = encoders_text(run->encoders, ids, n, &encoded);
     return r < 0 ? r : space_project(run->space, &encoded, ret_vector);

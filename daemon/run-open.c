@@ -31,7 +31,7 @@ int run_open(Run *run, const RunOptions *options, const EngineOptions *engine_op
     char error[WEIGHTS_ERROR_MAX];
     double start = run_now_msec();
 
-    *run = (Run){ .options = options };
+    *run = (Run){.options = options};
     int r = weights_open(options->model, &run->weights, error);
     if (r < 0)
         return run_error(r, "%s: %s", options->model, error);
@@ -73,7 +73,7 @@ void run_close(Run *run)
     backend_close(run->backend);
     model_free(run->model);
     weights_close(run->weights);
-    *run = (Run){ 0 };
+    *run = (Run){0};
 }
 
 int run_prefill(Run *run, Session *session, const float *rows, size_t n, float *logits)

@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * percept-run: the engine without a bus. What its commands share: parsed options, an opened model, and one question
- * made into the rows that enter the decoder.
+ * percept-run: the engine without a bus. What its commands share: parsed options, an opened
+ * model, and one question made into the rows that enter the decoder.
  */
 
 #include <stdbool.h>
@@ -24,18 +24,18 @@ typedef struct RunMedia {
 typedef struct RunOptions {
     const char *model, *command;
     Precision precision;
-    unsigned threads;               /* 0: the CPUs that this process may use */
+    unsigned threads; /* 0: the CPUs that this process may use */
     Route route;
-    RunMedia media[RUN_MEDIA_MAX];  /* in the order of the command line */
+    RunMedia media[RUN_MEDIA_MAX]; /* in the order of the command line */
     size_t n_media;
-    const char *text;               /* the question, or what to embed */
-    const char *tokens;             /* "1,2,3" */
+    const char *text;   /* the question, or what to embed */
+    const char *tokens; /* "1,2,3" */
     const char *output;
     bool high_detail, json;
     float effort;
     uint32_t max_tokens;
     SamplerOptions sampler;
-    uint32_t prefill, decode, depth, repeat;    /* bench */
+    uint32_t prefill, decode, depth, repeat; /* bench */
 } RunOptions;
 
 /* A model opened for work. Encoders and what follows are opened when first needed. */
@@ -49,7 +49,7 @@ typedef struct Run {
     Space *space;
     Splice *splice;
     MediaHelper *helper;
-    double load_msec;               /* file to ready engine */
+    double load_msec; /* file to ready engine */
 } Run;
 
 /* All print what is wrong to standard error and return a negative errno. */
@@ -57,18 +57,22 @@ int run_open(Run *run, const RunOptions *options, const EngineOptions *engine_op
 int run_open_encoders(Run *run);
 void run_close(Run *run);
 
-/* Decodes and encodes one file; ret_vector [SPACE_LENGTH]. ret_encoded is valid until the next encoding. */
-int run_encode_media(Run *run, const RunMedia *media, bool high_detail, Encoded *ret_encoded, float *ret_vector);
+/* Decodes and encodes one file; ret_vector [SPACE_LENGTH]. ret_encoded is valid until the next
+ * encoding. */
+int run_encode_media(Run *run, const RunMedia *media, bool high_detail, Encoded *ret_encoded,
+                     float *ret_vector);
 int run_encode_text(Run *run, const char *text, float *ret_vector);
 /* The same for pixels and samples that are decoded already. */
-int run_encode(Run *run, const Media *media, bool high_detail, Encoded *ret_encoded, float *ret_vector);
+int run_encode(Run *run, const Media *media, bool high_detail, Encoded *ret_encoded,
+               float *ret_vector);
 /* Decodes one file in the media helper; media_deinit() when done. */
 int run_media_read(Run *run, const RunMedia *media, bool high_detail, Media *ret_media);
 /* Opens a file for the media helper. */
 int run_media_open(const char *path);
 int run_helper_open(MediaHelper **ret_helper);
 
-/* Media and question of the options as a prompt; prompt_deinit() when done. encode_msec may be NULL. */
+/* Media and question of the options as a prompt; prompt_deinit() when done. encode_msec may be
+ * NULL. */
 int run_prompt(Run *run, Prompt *ret_prompt, double *ret_encode_msec);
 /* Forwards rows in chunks of the batch; logits of the last row, or NULL. */
 int run_prefill(Run *run, Session *session, const float *rows, size_t n, float *logits);

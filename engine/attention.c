@@ -60,9 +60,9 @@ int attention_append(Engine *e, uint32_t layer, uint32_t group, size_t row, floa
 static void qkv_run(Engine *e, const LayerWeights *w, Tensor (*slabs)[3])
 {
     const ModelConfig *c = &e->model->config;
-    const Tensor *weights[] = { &w->attn_q, &w->attn_k, &w->attn_v };
-    float *outputs[] = { e->q, e->k, e->v };
-    size_t widths[] = { config_group_width(c), c->head_dim, c->head_dim };
+    const Tensor *weights[] = {&w->attn_q, &w->attn_k, &w->attn_v};
+    float *outputs[] = {e->q, e->k, e->v};
+    size_t widths[] = {config_group_width(c), c->head_dim, c->head_dim};
     size_t n_products = 0;
 
     for (size_t g = 0; g < c->n_groups; g++) {
@@ -97,7 +97,8 @@ static int heads_finish(Engine *e, uint32_t layer)
     for (size_t g = 0; g < c->n_groups; g++)
         for (int32_t slot = e->groups.unit_first[g]; slot < e->groups.unit_first[g + 1]; slot++) {
             size_t row = (size_t)e->groups.row[slot];
-            int r = attention_append(e, layer, (uint32_t)g, row, e->groups.gate[slot], (size_t)slot);
+            int r =
+                attention_append(e, layer, (uint32_t)g, row, e->groups.gate[slot], (size_t)slot);
             if (r < 0)
                 return r;
             e->attention[slot].q = e->q + (size_t)slot * config_group_width(c);
@@ -106,8 +107,8 @@ static int heads_finish(Engine *e, uint32_t layer)
                    dh * sizeof(float));
         }
 
-    ops->rms_norm(e->backend, e->q, tensor_f32(&w->q_norm), c->norm_epsilon, n * c->heads_per_group, dh,
-                  e->q);
+    ops->rms_norm(e->backend, e->q, tensor_f32(&w->q_norm), c->norm_epsilon, n * c->heads_per_group,
+                  dh, e->q);
     ops->rms_norm(e->backend, e->k, tensor_f32(&w->k_norm), c->norm_epsilon, n, dh, e->k);
     ops->rope(e->backend, e->q, n, c->heads_per_group, dh, e->cos_sin);
     ops->rope(e->backend, e->k, n, 1, dh, e->cos_sin);
@@ -116,7 +117,8 @@ static int heads_finish(Engine *e, uint32_t layer)
     return 0;
 }
 
-/* Each group's output slab over its run, times the gates; then x takes them in ascending order of groups. */
+/* Each group's output slab over its run, times the gates; then x takes them in ascending order
+ * of groups. */
 static void outputs_run(Engine *e, const LayerWeights *w, Tensor (*slabs)[3])
 {
     const ModelConfig *c = &e->model->config;
@@ -155,8 +157,8 @@ int attention_routed(Engine *e, uint32_t layer, Route route)
     int r = heads_finish(e, layer);
     if (r < 0)
         return r;
-    e->backend->ops->attention_paged(e->backend, e->attention, e->groups.n_slots, c->heads_per_group,
-                                     c->head_dim, e->pool.f16);
+    e->backend->ops->attention_paged(e->backend, e->attention, e->groups.n_slots,
+                                     c->heads_per_group, c->head_dim, e->pool.f16);
     outputs_run(e, w, e->slabs);
     return 0;
 }

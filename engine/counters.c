@@ -28,17 +28,17 @@ void costs_init(Costs *c, const Model *m)
 {
     const ModelConfig *config = &m->config;
 
-    *c = (Costs){ 0 };
-    const Tensor *density[] = { &m->density_norm, &m->density_up, &m->density_up_bias, &m->density_down,
-                                &m->density_down_bias };
+    *c = (Costs){0};
+    const Tensor *density[] = {&m->density_norm, &m->density_up, &m->density_up_bias,
+                               &m->density_down, &m->density_down_bias};
     for (size_t i = 0; i < sizeof(density) / sizeof(*density); i++)
         cost_add(&c->fixed, density[i]);
 
     for (uint32_t l = 0; l < config->n_layers; l++) {
         const LayerWeights *w = &m->layers[l];
-        const Tensor *fixed[] = { &w->attn_norm, &w->q_norm, &w->k_norm, &w->ffn_norm, &w->ffn_gate,
-                                  &w->ffn_gate_bias, &w->ffn_gate_density, &w->gate_shexp,
-                                  &w->up_shexp, &w->down_shexp };
+        const Tensor *fixed[] = {
+            &w->attn_norm,     &w->q_norm,           &w->k_norm,     &w->ffn_norm, &w->ffn_gate,
+            &w->ffn_gate_bias, &w->ffn_gate_density, &w->gate_shexp, &w->up_shexp, &w->down_shexp};
         for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
             cost_add(&c->fixed, fixed[i]);
         cost_add_group(&c->fixed, w, config);
@@ -58,7 +58,7 @@ void costs_init(Costs *c, const Model *m)
 
 void counters_begin(Engine *e)
 {
-    e->last = (Counters){ 0 };
+    e->last = (Counters){0};
     memset(e->row_groups, 0, e->n_rows * sizeof(*e->row_groups));
     memset(e->row_experts, 0, e->n_rows * sizeof(*e->row_experts));
     memset(e->row_kv_bytes, 0, e->n_rows * sizeof(*e->row_kv_bytes));
@@ -73,7 +73,8 @@ static void counters_add(Counters *a, const Counters *b)
     a->active_parameters += b->active_parameters;
 }
 
-/* The routed slabs of this forward are in e->last.weight_bytes already, added where they were multiplied. */
+/* The routed slabs of this forward are in e->last.weight_bytes already, added where they were
+ * multiplied. */
 void counters_finish(Engine *e, const BatchItem *items, size_t count, Route route)
 {
     const Costs *c = &e->costs;
@@ -94,7 +95,7 @@ void counters_finish(Engine *e, const BatchItem *items, size_t count, Route rout
     e->last.weight_bytes += e->last.head_bytes;
 
     for (size_t i = 0; i < count; i++) {
-        Counters sum = { .rows = items[i].n };
+        Counters sum = {.rows = items[i].n};
         for (size_t end = row + items[i].n; row < end; row++) {
             sum.kv_bytes += e->row_kv_bytes[row];
             sum.group_rows += e->row_groups[row];

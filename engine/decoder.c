@@ -18,8 +18,8 @@ void probe_rows(Engine *e, int layer, const char *name, const float *rows, size_
     e->probe(e->probe_userdata, full, rows, n, width);
 }
 
-void router_scores(Engine *e, const Tensor *weight, const Tensor *bias, const Tensor *density, size_t n,
-                   size_t offset, size_t stride)
+void router_scores(Engine *e, const Tensor *weight, const Tensor *bias, const Tensor *density,
+                   size_t n, size_t offset, size_t stride)
 {
     const float *per_density = tensor_f32(density);
     Product product = {
@@ -90,7 +90,7 @@ static void rows_load(Engine *e, const BatchItem *items, size_t count)
         } else
             memcpy(e->x + row * d, item->rows, item->n * d * sizeof(float));
         for (uint32_t j = 0; j < item->n; j++)
-            e->rows[row++] = (ForwardRow){ item->session, item->session->position + j, item->shift };
+            e->rows[row++] = (ForwardRow){item->session, item->session->position + j, item->shift};
     }
     e->n_rows = row;
 }
@@ -102,7 +102,8 @@ static void density_run(Engine *e)
     const BackendOps *ops = e->backend->ops;
     size_t n = e->n_rows;
 
-    ops->rms_norm(e->backend, e->x, tensor_f32(&m->density_norm), c->norm_epsilon, n, c->d_model, e->h);
+    ops->rms_norm(e->backend, e->x, tensor_f32(&m->density_norm), c->norm_epsilon, n, c->d_model,
+                  e->h);
     ops->pack(e->backend, e->packed, e->h, c->d_model, n, c->d_model);
     Product up = {
         .w = &m->density_up,
@@ -116,7 +117,7 @@ static void density_run(Engine *e)
     ops->silu(e->backend, e->hidden, n * c->d_density);
     ops->pack(e->backend, e->packed_slots, e->hidden, c->d_density, n, c->d_density);
 
-    Tensor row = m->density_down;       /* [d_density] in the file: one row of a matrix */
+    Tensor row = m->density_down; /* [d_density] in the file: one row of a matrix */
     Product down = {
         .w = &row,
         .x = e->packed_slots,
@@ -152,7 +153,8 @@ static int layer_run(Engine *e, uint32_t layer, Route route)
     return 0;
 }
 
-/* Where the logits of row i of an item go; NULL when nobody wants them. The last row may go to two places. */
+/* Where the logits of row i of an item go; NULL when nobody wants them. The last row may go to
+ * two places. */
 static float *row_logits(const BatchItem *item, uint32_t i, size_t vocab_size)
 {
     if (item->all_logits)
@@ -167,7 +169,8 @@ static int head_run(Engine *e, float *const *destinations, size_t n)
     const ModelConfig *c = &m->config;
     const BackendOps *ops = e->backend->ops;
 
-    ops->rms_norm(e->backend, e->h, tensor_f32(&m->output_norm), c->norm_epsilon, n, c->d_model, e->h);
+    ops->rms_norm(e->backend, e->h, tensor_f32(&m->output_norm), c->norm_epsilon, n, c->d_model,
+                  e->h);
     ops->pack(e->backend, e->packed, e->h, c->d_model, n, c->d_model);
     Product head = {
         .w = &m->output,

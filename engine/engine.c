@@ -11,11 +11,11 @@
 
 EngineOptions engine_options_default(void)
 {
-    return (EngineOptions){ .max_sessions = 16, .max_batch_rows = 256, .max_tokens = 0 };
+    return (EngineOptions){.max_sessions = 16, .max_batch_rows = 256, .max_tokens = 0};
 }
 
-/* Pages for max_tokens rows in every lane, were all gates open, and a started page a lane and session: gates that
- * close leave room for more rows than that. */
+/* Pages for max_tokens rows in every lane, were all gates open, and a started page a lane and
+ * session: gates that close leave room for more rows than that. */
 static int options_complete(EngineOptions *o, const ModelConfig *c, size_t *ret_pages)
 {
     EngineOptions defaults = engine_options_default();
@@ -50,7 +50,7 @@ static int sessions_init(Engine *e)
     for (size_t i = 0; i < n * n_lanes; i++)
         kv_lane_bind(&e->lanes[i], e->tables + i * table, c->context_length);
     for (size_t i = 0; i < n; i++)
-        e->sessions[i] = (Session){ .engine = e, .lanes = e->lanes + i * n_lanes };
+        e->sessions[i] = (Session){.engine = e, .lanes = e->lanes + i * n_lanes};
     return 0;
 }
 
@@ -109,15 +109,16 @@ static int scratch_init(Engine *e)
     e->row_groups = calloc(n, sizeof(*e->row_groups));
     e->row_experts = calloc(n, sizeof(*e->row_experts));
     e->row_kv_bytes = calloc(n, sizeof(*e->row_kv_bytes));
-    if (!e->rows || !e->products || !e->slabs || !e->slot_ids || !e->attention || !e->k_dst || !e->v_dst || !e->ids ||
-        !e->row_groups || !e->row_experts || !e->row_kv_bytes)
+    if (!e->rows || !e->products || !e->slabs || !e->slot_ids || !e->attention || !e->k_dst ||
+        !e->v_dst || !e->ids || !e->row_groups || !e->row_experts || !e->row_kv_bytes)
         return -ENOMEM;
 
     for (size_t i = 0; i < slots; i++)
         e->slot_ids[i] = (int32_t)i;
 
     e->packed = ops->packed_new(e->backend, n, d);
-    e->packed_slots = ops->packed_new(e->backend, slots, max_size(max_size(width, c->d_expert), c->d_density));
+    e->packed_slots =
+        ops->packed_new(e->backend, slots, max_size(max_size(width, c->d_expert), c->d_density));
     e->rope = device_floats(e, c->context_length, c->head_dim);
     e->x = device_floats(e, n, d);
     e->h = device_floats(e, n, d);
@@ -141,7 +142,8 @@ static int scratch_init(Engine *e)
     return 0;
 }
 
-int engine_open(const Model *model, Backend *backend, const EngineOptions *options, Engine **ret_engine)
+int engine_open(const Model *model, Backend *backend, const EngineOptions *options,
+                Engine **ret_engine)
 {
     _cleanup_(engine_closep) Engine *e = calloc(1, sizeof(*e));
     if (!e)
@@ -173,15 +175,17 @@ Engine *engine_close(Engine *e)
     if (!e)
         return NULL;
 
-    float *buffers[] = { e->rope, e->x, e->h, e->delta, e->hidden, e->scores, e->q, e->k, e->v,
-                         e->attended, e->cos_sin, e->gate, e->up, e->y, e->logits };
+    float *buffers[] = {e->rope,    e->x,    e->h,  e->delta, e->hidden,
+                        e->scores,  e->q,    e->k,  e->v,     e->attended,
+                        e->cos_sin, e->gate, e->up, e->y,     e->logits};
     for (size_t i = 0; i < sizeof(buffers) / sizeof(*buffers); i++)
         e->backend->ops->free(e->backend, buffers[i]);
     e->backend->ops->packed_free(e->backend, e->packed);
     e->backend->ops->packed_free(e->backend, e->packed_slots);
 
-    void *blocks[] = { e->sessions, e->lanes, e->tables, e->rows, e->products, e->slabs, e->slot_ids, e->attention, e->k_dst,
-                       e->v_dst, e->ids, e->row_groups, e->row_experts, e->row_kv_bytes };
+    void *blocks[] = {e->sessions, e->lanes,      e->tables,      e->rows,        e->products,
+                      e->slabs,    e->slot_ids,   e->attention,   e->k_dst,       e->v_dst,
+                      e->ids,      e->row_groups, e->row_experts, e->row_kv_bytes};
     for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++)
         free(blocks[i]);
     routes_deinit(&e->groups);
@@ -198,7 +202,7 @@ int session_open(Engine *e, Session **ret_session)
         if (s->open)
             continue;
         s->open = true;
-        s->counters = (Counters){ 0 };
+        s->counters = (Counters){0};
         *ret_session = s;
         return 0;
     }
@@ -241,7 +245,7 @@ const Counters *engine_counters(const Engine *e)
 
 RouteTrace engine_trace(const Engine *e)
 {
-    return (RouteTrace){ e->row_groups, e->row_experts, e->delta, e->n_rows };
+    return (RouteTrace){e->row_groups, e->row_experts, e->delta, e->n_rows};
 }
 
 void engine_set_probe(Engine *e, ProbeFunc probe, void *userdata)

@@ -1,11 +1,13 @@
 #pragma once
 
 /*
- * The decoder: a loaded model, the timelines that run on it, and one forward for rows of several of them.
+ * The decoder: a loaded model, the timelines that run on it, and one forward for rows of several
+ * of them.
  *
- * Model: weights bound to names and checked. Session: one timeline with its own caches of keys and values.
- * Engine: a model on a backend with scratch and a page pool sized at open; decoder_forward() steps any number
- * of sessions together. Used by one thread at a time. Formulas: engine/MODEL.md.
+ * Model: weights bound to names and checked. Session: one timeline with its own caches of keys
+ * and values. Engine: a model on a backend with scratch and a page pool sized at open;
+ * decoder_forward() steps any number of sessions together. Used by one thread at a time.
+ * Formulas: engine/MODEL.md.
  */
 
 #include <stdbool.h>
@@ -20,16 +22,17 @@ typedef struct Engine Engine;
 typedef struct Session Session;
 
 typedef struct ModelInfo {
-        const char *family;             /* "percept" */
-        uint32_t d_model, n_layers, n_groups, n_experts, expert_cap, context_length, vocab_size;
-        uint64_t parameters;            /* every tensor of the file */
-        uint64_t decoder_parameters;    /* MODEL.md section 10 */
-        uint64_t file_bytes;
-        char digest[65];
+    const char *family; /* "percept" */
+    uint32_t d_model, n_layers, n_groups, n_experts, expert_cap, context_length, vocab_size;
+    uint64_t parameters;         /* every tensor of the file */
+    uint64_t decoder_parameters; /* MODEL.md section 10 */
+    uint64_t file_bytes;
+    char digest[65];
 } ModelInfo;
 
-/* Binds a file to its family's row and checks every key and tensor. Weights are borrowed until model_free.
- * -ENOTSUP: no such family; -EBADMSG: a key or tensor is missing or out of range. weights_error() names it. */
+/* Binds a file to its family's row and checks every key and tensor. Weights are borrowed until
+ * model_free. -ENOTSUP: no such family; -EBADMSG: a key or tensor is missing or out of range.
+ * weights_error() names it. */
 int model_new(Weights *weights, Model **ret_model);
 Model *model_free(Model *m);
 DEFINE_CLEANUP(Model *, model_free);
@@ -37,13 +40,16 @@ const ModelInfo *model_info(const Model *m);
 const Tokenizer *model_tokenizer(const Model *m);
 
 typedef struct EngineOptions {
-        uint32_t max_sessions;          /* default 16 */
-        uint32_t max_batch_rows;        /* rows of one forward, default 256 */
-        uint32_t max_tokens;            /* cached rows over all sessions, default max_sessions * 512, at least one context */
+    uint32_t max_sessions;   /* default 16 */
+    uint32_t max_batch_rows; /* rows of one forward, default 256 */
+    /* Cached rows over all sessions, were every gate open; default max_sessions * 512, at least
+     * one context. */
+    uint32_t max_tokens;
 } EngineOptions;
 EngineOptions engine_options_default(void);
 
-int engine_open(const Model *model, Backend *backend, const EngineOptions *options, Engine **ret_engine);
+int engine_open(const Model *model, Backend *backend, const EngineOptions *options,
+                Engine **ret_engine);
 Engine *engine_close(Engine *e);
 DEFINE_CLEANUP(Engine *, engine_close);
 
@@ -57,64 +63,70 @@ void session_truncate(Session *s, uint32_t position);
 
 /* Which gates run: everyday use is ROUTE_GATES. The others exist for comparison and tests. */
 typedef enum Route {
-        ROUTE_GATES,
-        ROUTE_ALL,              /* every group with gate 1, the four largest experts with gate 1 */
-        ROUTE_PLAIN,            /* the same mathematics through the ungrouped path */
+    ROUTE_GATES,
+    ROUTE_ALL,   /* every group and the four largest experts, gates 1 */
+    ROUTE_PLAIN, /* the same mathematics through the ungrouped path */
 } Route;
 
-/* Rows of one session in a forward. Exactly one of ids and rows is set. Borrowed until the call returns. */
+/* Rows of one session in a forward. Exactly one of ids and rows is set. Borrowed until the call
+ * returns. */
 typedef struct BatchItem {
-        Session *session;
-        const int32_t *ids;             /* [n] token ids, or */
-        const float *rows;              /* [n, d_model] vectors from fusion */
-        uint32_t n;
-        float shift;                    /* s of these rows: effort / 2 */
-        bool want_logits;               /* of the last row */
-        float *logits;                  /* [vocab_size], written when want_logits; caller's memory */
-        float *all_logits;              /* [n, vocab_size] or NULL: of every row (scoring) */
+    Session *session;
+    const int32_t *ids; /* [n] token ids, or */
+    const float *rows;  /* [n, d_model] vectors from fusion */
+    uint32_t n;
+    float shift;       /* s of these rows: effort / 2 */
+    bool want_logits;  /* of the last row */
+    float *logits;     /* [vocab_size], written when want_logits; caller's memory */
+    float *all_logits; /* [n, vocab_size] or NULL: of every row (scoring) */
 } BatchItem;
 
 /* Counters: totals since the session was opened (session) or of the last forward (engine). */
 typedef struct Counters {
-        uint64_t rows;                  /* rows computed */
-        uint64_t weight_bytes;          /* bytes of weight slabs read (each slab once a forward, shared by its sessions) */
-        uint64_t head_bytes;            /* of those, the output head */
-        uint64_t kv_bytes;              /* keys and values read */
-        uint64_t group_rows;            /* routed groups active, summed over rows and layers (always-on group not counted) */
-        uint64_t expert_rows;           /* routed experts active, summed over rows and layers */
-        uint64_t active_parameters;     /* decoder parameters used, summed over rows */
+    uint64_t rows;              /* rows computed */
+    uint64_t weight_bytes;      /* slabs read: each once a forward, for all its sessions */
+    uint64_t head_bytes;        /* of those, the output head */
+    uint64_t kv_bytes;          /* keys and values read */
+    uint64_t group_rows;        /* routed groups active (the always-on one not counted)... */
+    uint64_t expert_rows;       /* ... and routed experts, over rows and layers */
+    uint64_t active_parameters; /* decoder parameters used, summed over rows */
 } Counters;
 
-/* Appends every item's rows to its session; a session may stand in one item only. -E2BIG: a session would pass the
- * context; -ENOSPC: the page pool is empty; -EINVAL: an id out of range, no row, or more rows than max_batch_rows;
- * -EIO: the device failed. Nothing is changed on failure. */
+/* Appends every item's rows to its session; a session may stand in one item only. -E2BIG: a
+ * session would pass the context; -ENOSPC: the page pool is empty; -EINVAL: an id out of range,
+ * no row, or more rows than max_batch_rows; -EIO: the device failed. Nothing is changed on
+ * failure. */
 int decoder_forward(Engine *e, const BatchItem *items, size_t count, Route route);
 
 const Counters *session_counters(const Session *s);
 const Counters *engine_counters(const Engine *e);
-/* Per-row routing of the last forward, for the density picture: routed groups (without the always-on one) and routed
- * experts of each row, summed over layers, and its density. Borrowed until the next forward. */
+/* Per-row routing of the last forward, for the density picture: routed groups (without the
+ * always-on one) and routed experts of each row, summed over layers, and its density. Borrowed
+ * until the next forward. */
 typedef struct RouteTrace {
-        const uint16_t *groups;
-        const uint16_t *experts;
-        const float *density;
-        size_t n;
+    const uint16_t *groups;
+    const uint16_t *experts;
+    const float *density;
+    size_t n;
 } RouteTrace;
 RouteTrace engine_trace(const Engine *e);
-/* Called after each stage when set, for parity tests: `density` [n, 1], `layer{i}/gates` [n, n_groups],
- * `layer{i}/experts` [n, n_experts] (after the cap, zero elsewhere), `layer{i}/out` [n, d_model], `logits` [wanted, vocab_size]. */
-typedef void (*ProbeFunc)(void *userdata, const char *name, const float *rows, size_t n, size_t width);
+/* Called after each stage when set, for parity tests: `density` [n, 1], `layer{i}/gates` [n,
+ * n_groups], `layer{i}/experts` [n, n_experts] (after the cap, zero elsewhere), `layer{i}/out`
+ * [n, d_model], `logits` [wanted, vocab_size]. */
+typedef void (*ProbeFunc)(void *userdata, const char *name, const float *rows, size_t n,
+                          size_t width);
 void engine_set_probe(Engine *e, ProbeFunc probe, void *userdata);
 
-/* Picks the next token; the special ids below 8 other than <eos> are never picked (MODEL.md, section 6). */
+/* Picks the next token; the special ids below 8 other than <eos> are never picked (MODEL.md,
+ * section 6). */
 typedef struct SamplerOptions {
-        float temperature;              /* 0 = greedy */
-        float top_p;                    /* 1 = off */
-        uint64_t seed;
+    float temperature; /* 0 = greedy */
+    float top_p;       /* 1 = off */
+    uint64_t seed;
 } SamplerOptions;
 typedef struct Sampler {
-        SamplerOptions options;
-        uint64_t state[2];
+    SamplerOptions options;
+    uint64_t state[2];
 } Sampler;
 void sampler_init(Sampler *s, const SamplerOptions *options);
 /* logits [n] is overwritten when temperature > 0. Ties go to the lower id. */

@@ -42,7 +42,7 @@ void kv_pool_deinit(KvPool *p)
     p->backend->ops->free(p->backend, p->log_gates);
     free(p->positions);
     free(p->free_pages);
-    *p = (KvPool){ 0 };
+    *p = (KvPool){0};
 }
 
 static uint32_t page_index(const KvPool *p, const KvLane *lane, uint32_t row)
@@ -50,7 +50,8 @@ static uint32_t page_index(const KvPool *p, const KvLane *lane, uint32_t row)
     return (uint32_t)(((const char *)lane->k_pages[row / KV_PAGE] - p->keys) / p->page_bytes);
 }
 
-int kv_append(KvPool *p, KvLane *lane, uint32_t position, float gate, void **ret_key, void **ret_value)
+int kv_append(KvPool *p, KvLane *lane, uint32_t position, float gate, void **ret_key,
+              void **ret_value)
 {
     uint32_t slot = lane->count / KV_PAGE, row = lane->count % KV_PAGE;
     if (row == 0) {

@@ -6,11 +6,12 @@
 #include <string.h>
 
 /*
- * A family is a row of `families`: what its keys are called and how large they may be, and which tensors it has, with
- * shapes in terms of those keys. Everything a file can get wrong is refused here, before anything is sized by it.
+ * A family is a row of `families`: what its keys are called and how large they may be, and which
+ * tensors it has, with shapes in terms of those keys. Everything a file can get wrong is refused
+ * here, before anything is sized by it.
  */
 
-#define KEY_MAX 96
+#define KEY_MAX         96
 #define NAME_MAX_LENGTH 96
 
 typedef enum KeyType {
@@ -19,11 +20,11 @@ typedef enum KeyType {
 } KeyType;
 
 typedef struct KeyRow {
-    const char *suffix;         /* after "<architecture>." */
+    const char *suffix; /* after "<architecture>." */
     KeyType type;
-    size_t offset;              /* in ModelConfig */
+    size_t offset; /* in ModelConfig */
     double min, max;
-    uint32_t multiple;          /* of whole numbers: what must divide it */
+    uint32_t multiple; /* of whole numbers: what must divide it */
 } KeyRow;
 
 /* Sizes that a shape is written with. */
@@ -31,13 +32,13 @@ typedef enum Dim {
     DIM_NONE,
     DIM_MODEL,
     DIM_HEAD,
-    DIM_ROUTED,                 /* groups with a gate: all but the first */
+    DIM_ROUTED, /* groups with a gate: all but the first */
     DIM_GROUPS,
-    DIM_GROUP_WIDTH,            /* query heads of a group together */
-    DIM_QUERY,                  /* of all groups */
+    DIM_HEADS, /* query heads of a group together */
+    DIM_QUERY,       /* of all groups */
     DIM_KEY,
     DIM_EXPERTS,
-    DIM_EXPERT_WIDTH,
+    DIM_FF,
     DIM_DENSITY,
     DIM_VOCAB,
     DIM_ONE,
@@ -47,23 +48,23 @@ typedef enum Dim {
 typedef struct TensorRow {
     const char *name;
     DType dtype;
-    Dim ne[3];                  /* innermost first */
-    size_t offset;              /* in Model, or in LayerWeights */
+    Dim ne[3];     /* innermost first */
+    size_t offset; /* in Model, or in LayerWeights */
 } TensorRow;
 
 typedef struct Family {
-    const char *name;           /* general.architecture */
+    const char *name; /* general.architecture */
     const KeyRow *keys;
     size_t n_keys;
-    const TensorRow *tensors;   /* of the model */
+    const TensorRow *tensors; /* of the model */
     size_t n_tensors;
-    const TensorRow *layer_tensors;     /* of each layer, after "blk.<i>." */
+    const TensorRow *layer_tensors; /* of each layer, after "blk.<i>." */
     size_t n_layer_tensors;
 } Family;
 
-#define C(field) offsetof(ModelConfig, field)
-#define M(field) offsetof(Model, field)
-#define L(field) offsetof(LayerWeights, field)
+#define C(field)  offsetof(ModelConfig, field)
+#define M(field)  offsetof(Model, field)
+#define L(field)  offsetof(LayerWeights, field)
 #define N_ROWS(a) (sizeof(a) / sizeof(*(a)))
 
 /* clang-format off */
@@ -73,7 +74,7 @@ static const KeyRow percept_keys[] = {
     { "block_count",                    KEY_U32, C(n_layers),        1,     256,     1 },
     { "attention.group_count",          KEY_U32, C(n_groups),        2,     64,      1 },
     { "attention.head_count_per_group", KEY_U32, C(heads_per_group), 1,     64,      1 },
-    { "attention.head_dim",             KEY_U32, C(head_dim),        32,    256,     32 },
+    { "attention.head_dim",             KEY_U32, C(head_dim),        32,    128,     32 },
     { "expert_count",                   KEY_U32, C(n_experts),       1,     1024,    1 },
     { "expert_feed_forward_length",     KEY_U32, C(d_expert),        32,    16384,   32 },
     { "expert_used_cap",                KEY_U32, C(expert_cap),      1,     64,      1 },
@@ -94,26 +95,26 @@ static const TensorRow percept_tensors[] = {
 };
 
 static const TensorRow percept_layer_tensors[] = {
-    { "attn_norm.weight",       DTYPE_F32,  { DIM_MODEL },                                L(attn_norm) },
-    { "ffn_norm.weight",        DTYPE_F32,  { DIM_MODEL },                                L(ffn_norm) },
-    { "attn_q_norm.weight",     DTYPE_F32,  { DIM_HEAD },                                 L(q_norm) },
-    { "attn_k_norm.weight",     DTYPE_F32,  { DIM_HEAD },                                 L(k_norm) },
-    { "attn_gate.weight",       DTYPE_F32,  { DIM_MODEL, DIM_ROUTED },                    L(attn_gate) },
-    { "attn_gate.bias",         DTYPE_F32,  { DIM_ROUTED },                               L(attn_gate_bias) },
-    { "attn_gate.density",      DTYPE_F32,  { DIM_ROUTED },                               L(attn_gate_density) },
-    { "attn_q.weight",          DTYPE_Q8_0, { DIM_MODEL, DIM_QUERY },                     L(attn_q) },
-    { "attn_k.weight",          DTYPE_Q8_0, { DIM_MODEL, DIM_KEY },                       L(attn_k) },
-    { "attn_v.weight",          DTYPE_Q8_0, { DIM_MODEL, DIM_KEY },                       L(attn_v) },
-    { "attn_out.weight",        DTYPE_Q8_0, { DIM_GROUP_WIDTH, DIM_MODEL, DIM_GROUPS },   L(attn_out) },
-    { "ffn_gate_inp.weight",    DTYPE_F32,  { DIM_MODEL, DIM_EXPERTS },                   L(ffn_gate) },
-    { "ffn_gate_inp.bias",      DTYPE_F32,  { DIM_EXPERTS },                              L(ffn_gate_bias) },
-    { "ffn_gate_inp.density",   DTYPE_F32,  { DIM_EXPERTS },                              L(ffn_gate_density) },
-    { "ffn_gate_exps.weight",   DTYPE_Q8_0, { DIM_MODEL, DIM_EXPERT_WIDTH, DIM_EXPERTS }, L(gate_exps) },
-    { "ffn_up_exps.weight",     DTYPE_Q8_0, { DIM_MODEL, DIM_EXPERT_WIDTH, DIM_EXPERTS }, L(up_exps) },
-    { "ffn_down_exps.weight",   DTYPE_Q8_0, { DIM_EXPERT_WIDTH, DIM_MODEL, DIM_EXPERTS }, L(down_exps) },
-    { "ffn_gate_shexp.weight",  DTYPE_Q8_0, { DIM_MODEL, DIM_EXPERT_WIDTH },              L(gate_shexp) },
-    { "ffn_up_shexp.weight",    DTYPE_Q8_0, { DIM_MODEL, DIM_EXPERT_WIDTH },              L(up_shexp) },
-    { "ffn_down_shexp.weight",  DTYPE_Q8_0, { DIM_EXPERT_WIDTH, DIM_MODEL },              L(down_shexp) },
+    { "attn_norm.weight",      DTYPE_F32,  { DIM_MODEL }, L(attn_norm) },
+    { "ffn_norm.weight",       DTYPE_F32,  { DIM_MODEL }, L(ffn_norm) },
+    { "attn_q_norm.weight",    DTYPE_F32,  { DIM_HEAD }, L(q_norm) },
+    { "attn_k_norm.weight",    DTYPE_F32,  { DIM_HEAD }, L(k_norm) },
+    { "attn_gate.weight",      DTYPE_F32,  { DIM_MODEL, DIM_ROUTED }, L(attn_gate) },
+    { "attn_gate.bias",        DTYPE_F32,  { DIM_ROUTED }, L(attn_gate_bias) },
+    { "attn_gate.density",     DTYPE_F32,  { DIM_ROUTED }, L(attn_gate_density) },
+    { "attn_q.weight",         DTYPE_Q8_0, { DIM_MODEL, DIM_QUERY }, L(attn_q) },
+    { "attn_k.weight",         DTYPE_Q8_0, { DIM_MODEL, DIM_KEY }, L(attn_k) },
+    { "attn_v.weight",         DTYPE_Q8_0, { DIM_MODEL, DIM_KEY }, L(attn_v) },
+    { "attn_out.weight",       DTYPE_Q8_0, { DIM_HEADS, DIM_MODEL, DIM_GROUPS }, L(attn_out) },
+    { "ffn_gate_inp.weight",   DTYPE_F32,  { DIM_MODEL, DIM_EXPERTS }, L(ffn_gate) },
+    { "ffn_gate_inp.bias",     DTYPE_F32,  { DIM_EXPERTS }, L(ffn_gate_bias) },
+    { "ffn_gate_inp.density",  DTYPE_F32,  { DIM_EXPERTS }, L(ffn_gate_density) },
+    { "ffn_gate_exps.weight",  DTYPE_Q8_0, { DIM_MODEL, DIM_FF, DIM_EXPERTS }, L(gate_exps) },
+    { "ffn_up_exps.weight",    DTYPE_Q8_0, { DIM_MODEL, DIM_FF, DIM_EXPERTS }, L(up_exps) },
+    { "ffn_down_exps.weight",  DTYPE_Q8_0, { DIM_FF, DIM_MODEL, DIM_EXPERTS }, L(down_exps) },
+    { "ffn_gate_shexp.weight", DTYPE_Q8_0, { DIM_MODEL, DIM_FF }, L(gate_shexp) },
+    { "ffn_up_shexp.weight",   DTYPE_Q8_0, { DIM_MODEL, DIM_FF }, L(up_shexp) },
+    { "ffn_down_shexp.weight", DTYPE_Q8_0, { DIM_FF, DIM_MODEL }, L(down_shexp) },
 };
 
 static const Family families[] = {
@@ -164,7 +165,7 @@ static int key_read(Weights *w, const char *family, const KeyRow *row, ModelConf
             return weights_fail(w, -EBADMSG, "key %s is missing or not a float", key);
         value = *(float *)field = f;
     }
-    if (!(value >= row->min && value <= row->max))      /* refuses NaN as well */
+    if (!(value >= row->min && value <= row->max)) /* refuses NaN as well */
         return weights_fail(w, -EBADMSG, "key %s is %g, allowed are %g to %g", key, value, row->min,
                             row->max);
     return 0;
@@ -178,11 +179,11 @@ static int64_t dim_size(const ModelConfig *c, Dim dim)
         [DIM_HEAD] = c->head_dim,
         [DIM_ROUTED] = c->n_groups - 1,
         [DIM_GROUPS] = c->n_groups,
-        [DIM_GROUP_WIDTH] = config_group_width(c),
+        [DIM_HEADS] = config_group_width(c),
         [DIM_QUERY] = (int64_t)c->n_groups * config_group_width(c),
         [DIM_KEY] = (int64_t)c->n_groups * c->head_dim,
         [DIM_EXPERTS] = c->n_experts,
-        [DIM_EXPERT_WIDTH] = c->d_expert,
+        [DIM_FF] = c->d_expert,
         [DIM_DENSITY] = c->d_density,
         [DIM_VOCAB] = c->vocab_size,
         [DIM_ONE] = 1,

@@ -7,10 +7,12 @@ void moe_scores(Engine *e, uint32_t layer)
     const ModelConfig *c = &e->model->config;
     const LayerWeights *w = &e->model->layers[layer];
 
-    router_scores(e, &w->ffn_gate, &w->ffn_gate_bias, &w->ffn_gate_density, c->n_experts, 0, c->n_experts);
+    router_scores(e, &w->ffn_gate, &w->ffn_gate_bias, &w->ffn_gate_density, c->n_experts, 0,
+                  c->n_experts);
 }
 
-/* The routed experts of a row; e->scores keeps their gates, zero elsewhere, when a probe looks on. */
+/* The routed experts of a row; e->scores keeps their gates, zero elsewhere, when a probe looks
+ * on. */
 static void row_route(Engine *e, float *scores, Route route)
 {
     const ModelConfig *c = &e->model->config;

@@ -4,14 +4,19 @@
 #include "engine/state.h"
 
 /*
- * Every group with gate 1 and the four largest experts with gate 1, without lists: whole matrices for all rows, experts
- * row by row. The routed path with its gates forced on must give the same bits.
+ * Every group with gate 1 and the four largest experts with gate 1, without lists: whole
+ * matrices for all rows, experts row by row. The routed path with its gates forced on must give
+ * the same bits.
  */
 
 static void product_whole(Engine *e, const Tensor *w, float *y)
 {
     Product product = {
-        .w = w, .x = e->packed, .n = e->n_rows, .y = y, .y_stride = (size_t)w->ne[1],
+        .w = w,
+        .x = e->packed,
+        .n = e->n_rows,
+        .y = y,
+        .y_stride = (size_t)w->ne[1],
     };
     e->backend->ops->products(e->backend, &product, 1);
 }
@@ -29,7 +34,8 @@ static int caches_append(Engine *e, uint32_t layer)
                 return r;
             e->attention[slot].q = e->q + slot * width;
             e->attention[slot].out = e->attended + slot * width;
-            memcpy(e->cos_sin + slot * dh, e->rope + e->rows[row].position * dh, dh * sizeof(float));
+            memcpy(e->cos_sin + slot * dh, e->rope + e->rows[row].position * dh,
+                   dh * sizeof(float));
         }
     return 0;
 }
@@ -48,8 +54,8 @@ int attention_plain(Engine *e, uint32_t layer)
     int r = caches_append(e, layer);
     if (r < 0)
         return r;
-    ops->rms_norm(e->backend, e->q, tensor_f32(&w->q_norm), c->norm_epsilon, n * c->heads_per_group, dh,
-                  e->q);
+    ops->rms_norm(e->backend, e->q, tensor_f32(&w->q_norm), c->norm_epsilon, n * c->heads_per_group,
+                  dh, e->q);
     ops->rms_norm(e->backend, e->k, tensor_f32(&w->k_norm), c->norm_epsilon, n, dh, e->k);
     ops->rope(e->backend, e->q, n, c->heads_per_group, dh, e->cos_sin);
     ops->rope(e->backend, e->k, n, 1, dh, e->cos_sin);
@@ -60,9 +66,14 @@ int attention_plain(Engine *e, uint32_t layer)
     for (size_t g = 0; g < n_groups; g++) {
         Tensor slab = tensor_slab(&w->attn_out, (int64_t)g);
         Product product = {
-            .w = &slab, .x = e->packed_slots, .n = e->n_rows, .y = e->y, .y_stride = c->d_model,
+            .w = &slab,
+            .x = e->packed_slots,
+            .n = e->n_rows,
+            .y = e->y,
+            .y_stride = c->d_model,
         };
-        ops->pack(e->backend, e->packed_slots, e->attended + g * width, n_groups * width, e->n_rows, width);
+        ops->pack(e->backend, e->packed_slots, e->attended + g * width, n_groups * width, e->n_rows,
+                  width);
         ops->products(e->backend, &product, 1);
         ops->add(e->backend, e->x, e->y, e->n_rows * c->d_model);
     }
@@ -73,16 +84,17 @@ int attention_plain(Engine *e, uint32_t layer)
 }
 
 /* x_row += SwiGLU(h_row), of one expert. */
-static void expert_plain(Engine *e, const Tensor *gate, const Tensor *up, const Tensor *down, int32_t row)
+static void expert_plain(Engine *e, const Tensor *gate, const Tensor *up, const Tensor *down,
+                         int32_t row)
 {
     const ModelConfig *c = &e->model->config;
     const BackendOps *ops = e->backend->ops;
     float *x = e->x + (size_t)row * c->d_model;
     Product first[] = {
-        { .w = gate, .x = e->packed, .n = 1, .src = &row, .y = e->gate, .y_stride = c->d_expert },
-        { .w = up, .x = e->packed, .n = 1, .src = &row, .y = e->up, .y_stride = c->d_expert },
+        {.w = gate, .x = e->packed, .n = 1, .src = &row, .y = e->gate, .y_stride = c->d_expert},
+        {.w = up, .x = e->packed, .n = 1, .src = &row, .y = e->up, .y_stride = c->d_expert},
     };
-    Product second = { .w = down, .x = e->packed_slots, .n = 1, .y = e->y, .y_stride = c->d_model };
+    Product second = {.w = down, .x = e->packed_slots, .n = 1, .y = e->y, .y_stride = c->d_model};
 
     ops->products(e->backend, first, 2);
     ops->silu_mul(e->backend, e->gate, e->up, c->d_expert, e->gate);
@@ -104,7 +116,8 @@ void moe_plain(Engine *e, uint32_t layer)
 
         expert_plain(e, &w->gate_shexp, &w->up_shexp, &w->down_shexp, (int32_t)row);
         for (size_t i = 0; i < n; i++) {
-            Tensor gate = tensor_slab(&w->gate_exps, chosen[i]), up = tensor_slab(&w->up_exps, chosen[i]);
+            Tensor gate = tensor_slab(&w->gate_exps, chosen[i]),
+                   up = tensor_slab(&w->up_exps, chosen[i]);
             Tensor down = tensor_slab(&w->down_exps, chosen[i]);
             expert_plain(e, &gate, &up, &down, (int32_t)row);
         }

@@ -7,7 +7,7 @@
 
 int routes_init(Routes *r, size_t max_rows, size_t max_units, size_t max_slots)
 {
-    *r = (Routes){ .max_rows = max_rows, .max_units = max_units, .max_slots = max_slots };
+    *r = (Routes){.max_rows = max_rows, .max_units = max_units, .max_slots = max_slots};
     r->first = calloc(max_rows + 1, sizeof(*r->first));
     r->order = calloc(max_slots, sizeof(*r->order));
     r->unit_first = calloc(max_units + 1, sizeof(*r->unit_first));
@@ -32,7 +32,7 @@ void routes_deinit(Routes *r)
     free(r->gate);
     free(r->pair_unit);
     free(r->pair_gate);
-    *r = (Routes){ 0 };
+    *r = (Routes){0};
 }
 
 void routes_begin(Routes *r, size_t n_units)
@@ -94,7 +94,8 @@ size_t select_largest(const float *values, size_t n, float floor, size_t cap, in
     size_t count = 0;
 
     assert(cap > 0 && cap <= ROUTING_CAP_MAX);
-    /* ret_index is kept sorted by value, largest first; an equal value that comes later stays behind. */
+    /* ret_index is kept sorted by value, largest first; an equal value that comes later stays
+     * behind. */
     for (size_t i = 0; i < n; i++) {
         if (!(values[i] > floor))
             continue;

@@ -55,14 +55,15 @@ static double weights_make(float *logits, size_t n, float temperature)
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
         float w = id_allowed(i) ? expf((logits[i] - top) / temperature) : 0;
-        logits[i] = w > 0 ? w : 0;      /* NaN as well */
+        logits[i] = w > 0 ? w : 0; /* NaN as well */
         sum += logits[i];
     }
     return sum;
 }
 
-/* The smallest weight of the nucleus: the fewest largest that reach top_p of the sum. Found by bisection over the
- * values, so that no list is sorted or allocated; equal weights are in or out together. */
+/* The smallest weight of the nucleus: the fewest largest that reach top_p of the sum. Found by
+ * bisection over the values, so that no list is sorted or allocated; equal weights are in or out
+ * together. */
 static float nucleus_floor(const float *w, size_t n, double sum, float top_p)
 {
     float low = 0, high = 1;
@@ -104,5 +105,5 @@ int32_t sampler_next(Sampler *s, float *logits, size_t n)
         if (left < 0)
             return (int32_t)i;
     }
-    return best;        /* rounding ate the last step, or nothing had a weight */
+    return best; /* rounding ate the last step, or nothing had a weight */
 }

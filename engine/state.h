@@ -1,10 +1,11 @@
 #pragma once
 
 /*
- * What an open engine holds: sessions with their lanes, and the scratch of one forward. Private to the engine.
+ * What an open engine holds: sessions with their lanes, and the scratch of one forward. Private
+ * to the engine.
  *
- * Everything here is sized in engine_open(); the step path allocates nothing. Between two ops the host reads what ops
- * wrote (gates) after sync().
+ * Everything here is sized in engine_open(); the step path allocates nothing. Between two ops
+ * the host reads what ops wrote (gates) after sync().
  */
 
 #include "engine/kv.h"
@@ -12,14 +13,14 @@
 #include "engine/routing.h"
 
 #define ROUTE_ALL_EXPERTS 4
-#define LOGIT_ROWS        64    /* rows of the output head at a time */
+#define LOGIT_ROWS        64 /* rows of the output head at a time */
 
 struct Session {
     Engine *engine;
     bool open;
     uint32_t position;
     Counters counters;
-    KvLane *lanes;              /* [n_layers, n_groups] */
+    KvLane *lanes; /* [n_layers, n_groups] */
 };
 
 typedef struct ForwardRow {
@@ -34,9 +35,9 @@ typedef struct Cost {
 } Cost;
 
 typedef struct Costs {
-    Cost fixed;                 /* density, and of all layers: norms, expert router, group 0, shared expert */
-    Cost group_router;          /* of all layers; not read when every gate is forced on */
-    Cost group, expert;         /* one routed group, one routed expert, of one layer */
+    Cost fixed; /* density, and of all layers: norms, expert router, group 0, shared expert */
+    Cost group_router;  /* of all layers; not read when every gate is forced on */
+    Cost group, expert; /* one routed group, one routed expert, of one layer */
     uint64_t head_bytes, embedding_row_bytes;
 } Costs;
 
@@ -47,31 +48,31 @@ struct Engine {
     Costs costs;
 
     KvPool pool;
-    Session *sessions;          /* [max_sessions] */
+    Session *sessions; /* [max_sessions] */
     KvLane *lanes;
     const void **tables;
-    float *rope;                /* [context_length, head_dim]: cosines, then sines */
+    float *rope; /* [context_length, head_dim]: cosines, then sines */
 
     /* Of one forward; R = max_batch_rows, S = slots */
     size_t n_rows;
-    ForwardRow *rows;           /* [R] */
-    float *x, *h;               /* [R, d_model] */
-    float *delta;               /* [R]: density */
-    float *hidden;              /* [R, d_density] */
-    float *scores;              /* [R, max(n_groups, n_experts)]: gates of the layer at hand */
+    ForwardRow *rows; /* [R] */
+    float *x, *h;     /* [R, d_model] */
+    float *delta;     /* [R]: density */
+    float *hidden;    /* [R, d_density] */
+    float *scores;    /* [R, max(n_groups, n_experts)]: gates of the layer at hand */
     Packed *packed, *packed_slots;
     Routes groups, experts;
-    float *q, *k, *v, *attended;        /* [S, group width or head_dim] */
-    float *cos_sin;             /* [S, head_dim] */
-    float *gate, *up;           /* [S, d_expert] */
-    float *y;                   /* [S, d_model] */
+    float *q, *k, *v, *attended; /* [S, group width or head_dim] */
+    float *cos_sin;              /* [S, head_dim] */
+    float *gate, *up;            /* [S, d_expert] */
+    float *y;                    /* [S, d_model] */
     Product *products;
-    Tensor (*slabs)[3];         /* [max units]: the views that products point at */
-    int32_t *slot_ids;          /* [S]: 0, 1, 2, …, for products that read a run of slots */
+    Tensor (*slabs)[3]; /* [max units]: the views that products point at */
+    int32_t *slot_ids;  /* [S]: 0, 1, 2, …, for products that read a run of slots */
     AttentionRow *attention;
     void **k_dst, **v_dst;
     int32_t *ids;
-    float *logits;              /* [LOGIT_ROWS, vocab_size] */
+    float *logits; /* [LOGIT_ROWS, vocab_size] */
 
     Counters last;
     uint16_t *row_groups, *row_experts; /* [R] */
@@ -83,7 +84,8 @@ struct Engine {
 /* attention.c: x += routed attention of a layer. -ENOSPC: the page pool is empty. */
 int attention_routed(Engine *e, uint32_t layer, Route route);
 /* Caches the key and value of one row; fills the attention row except for q and out. */
-int attention_append(Engine *e, uint32_t layer, uint32_t group, size_t row, float gate, size_t slot);
+int attention_append(Engine *e, uint32_t layer, uint32_t group, size_t row, float gate,
+                     size_t slot);
 /* moe.c: x += shared and routed experts of a layer. */
 void moe_routed(Engine *e, uint32_t layer, Route route);
 /* Fills e->scores with every expert's pre-activation, from the packed rows. */
@@ -93,8 +95,8 @@ int attention_plain(Engine *e, uint32_t layer);
 void moe_plain(Engine *e, uint32_t layer);
 
 /* Pre-activations of a router into e->scores [n_rows, stride], from the packed rows. */
-void router_scores(Engine *e, const Tensor *weight, const Tensor *bias, const Tensor *density, size_t n,
-                   size_t offset, size_t stride);
+void router_scores(Engine *e, const Tensor *weight, const Tensor *bias, const Tensor *density,
+                   size_t n, size_t offset, size_t stride);
 void probe_rows(Engine *e, int layer, const char *name, const float *rows, size_t n, size_t width);
 
 /* counters.c */

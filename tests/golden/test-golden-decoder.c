@@ -1,6 +1,7 @@
 /*
- * The decoder against the reference in PyTorch, stage by stage, in f32: normalised error |a - b| / |b| at most 1e-4.
- * Arguments: a model file and the fixtures that train/golden.py made from it.
+ * The decoder against the reference in PyTorch, stage by stage, in f32: normalised error |a - b|
+ * / |b| at most 1e-4. Arguments: a model file and the fixtures that train/golden.py made from
+ * it.
  */
 
 #include "engine/engine.h"
@@ -40,8 +41,8 @@ static void stage_check(Check *c, const char *name, const float *rows, size_t n,
     if (!t)
         test_fail(__FILE__, __LINE__, "%s/%s is not in the fixtures", c->prompt, name);
     if (t->ne[0] != (int64_t)width || t->ne[1] != (int64_t)n)
-        test_fail(__FILE__, __LINE__, "%s/%s: %lld x %lld in the fixtures, %zu x %zu here", c->prompt, name,
-                  (long long)t->ne[1], (long long)t->ne[0], n, width);
+        test_fail(__FILE__, __LINE__, "%s/%s: %lld x %lld in the fixtures, %zu x %zu here",
+                  c->prompt, name, (long long)t->ne[1], (long long)t->ne[0], n, width);
 
     double d = distance(rows, t->data, n * width);
     if (!(d <= LIMIT))
@@ -53,7 +54,7 @@ static void stage_check(Check *c, const char *name, const float *rows, size_t n,
 
 static void on_probe(void *userdata, const char *name, const float *rows, size_t n, size_t width)
 {
-    if (strcmp(name, "logits") == 0)    /* the fixtures keep the last rows only: checked at the end */
+    if (strcmp(name, "logits") == 0) /* the fixtures keep the last rows only: checked at the end */
         return;
     stage_check(userdata, name, rows, n, width);
 }
@@ -72,7 +73,7 @@ static void prompt_check(Engine *e, const Weights *golden, size_t index)
     ASSERT(all && kept <= n);
     ASSERT_OK(session_open(e, &s));
 
-    Check c = { .golden = golden, .prompt = prompt };
+    Check c = {.golden = golden, .prompt = prompt};
     engine_set_probe(e, on_probe, &c);
     BatchItem item = {
         .session = s,
@@ -97,7 +98,12 @@ static void prompt_check(Engine *e, const Weights *golden, size_t index)
         tokens[i] = (int32_t)((const float *)ids->data)[i];
     session_truncate(s, 0);
     BatchItem again = {
-        .session = s, .ids = tokens, .n = (uint32_t)n, .shift = item.shift, .want_logits = true, .logits = last,
+        .session = s,
+        .ids = tokens,
+        .n = (uint32_t)n,
+        .shift = item.shift,
+        .want_logits = true,
+        .logits = last,
     };
     ASSERT_OK(decoder_forward(e, &again, 1, ROUTE_GATES));
     ASSERT(distance(last, (const float *)logits->data + (kept - 1) * vocab, vocab) <= LIMIT);

@@ -1,14 +1,14 @@
 /*
- * One forward for rows of many sessions: a row's bits depend on its own timeline only, the routed path equals the plain
- * one, and every refusal leaves all sessions as they were.
+ * One forward for rows of many sessions: a row's bits depend on its own timeline only, the
+ * routed path equals the plain one, and every refusal leaves all sessions as they were.
  */
 
 #include "engine/engine.h"
 #include "tests/test.h"
 #include "tests/unit/tiny.h"
 
-#define N   60      /* rows of the sequence */
-#define V   TINY_VOCAB
+#define N     60 /* rows of the sequence */
+#define V     TINY_VOCAB
 #define SHIFT 0.1f
 
 /* A tiny model on an engine of its own. */
@@ -22,12 +22,13 @@ typedef struct Fixture {
 
 static int32_t sequence[TINY_CONTEXT];
 
-static void fixture_init(Fixture *f, Precision precision, unsigned threads, const EngineOptions *options)
+static void fixture_init(Fixture *f, Precision precision, unsigned threads,
+                         const EngineOptions *options)
 {
     char sentence[WEIGHTS_ERROR_MAX];
     size_t size;
 
-    *f = (Fixture){ .file = tiny_build(&(TinyOptions){ .seed = 3, .gate_bias = -0.1f }, &size) };
+    *f = (Fixture){.file = tiny_build(&(TinyOptions){.seed = 3, .gate_bias = -0.1f}, &size)};
     ASSERT_OK(weights_open_memory(f->file, size, &f->weights, sentence));
     ASSERT_OK(model_new(f->weights, &f->model));
     ASSERT_OK(backend_cpu_open(threads, precision, 0, &f->backend));
@@ -45,7 +46,7 @@ static void fixture_deinit(Fixture *f)
 
 static BatchItem item_of(Session *s, const int32_t *ids, uint32_t n, float *all_logits)
 {
-    return (BatchItem){ .session = s, .ids = ids, .n = n, .shift = SHIFT, .all_logits = all_logits };
+    return (BatchItem){.session = s, .ids = ids, .n = n, .shift = SHIFT, .all_logits = all_logits};
 }
 
 /* The sequence row by row in a session of its own: what everything else is held to. */
@@ -71,10 +72,14 @@ static void run_mixed(Fixture *f, Route route, const uint32_t *chunks, float *re
     for (uint32_t done = 0; done < N; done += *chunks++) {
         ASSERT_CMP(done + *chunks, <=, N);
         BatchItem items[] = {
-            { .session = s[1], .ids = sequence + done, .n = 3, .shift = -0.4f },
-            { .session = s[2], .ids = sequence + N - 1 - done, .n = 1, .want_logits = true, .logits = other },
+            {.session = s[1], .ids = sequence + done, .n = 3, .shift = -0.4f},
+            {.session = s[2],
+             .ids = sequence + N - 1 - done,
+             .n = 1,
+             .want_logits = true,
+             .logits = other},
             item_of(s[0], sequence + done, *chunks, ret_logits + done * V),
-            { .session = s[3], .ids = sequence + 2, .n = 2, .shift = 0.5f },
+            {.session = s[3], .ids = sequence + 2, .n = 2, .shift = 0.5f},
         };
         ASSERT_OK(decoder_forward(f->engine, items, 4, route));
     }
@@ -84,7 +89,7 @@ static void run_mixed(Fixture *f, Route route, const uint32_t *chunks, float *re
 
 static void independence(Precision precision, Route route)
 {
-    static const uint32_t whole[] = { N }, ragged[] = { 7, 1, 20, 2, 30 };
+    static const uint32_t whole[] = {N}, ragged[] = {7, 1, 20, 2, 30};
     static float expected[N * V], logits[N * V];
     Fixture f;
 
@@ -143,7 +148,7 @@ static void test_truncate(void)
     BatchItem item = item_of(s, sequence, N, first);
     ASSERT_OK(decoder_forward(f.engine, &item, 1, ROUTE_GATES));
     for (size_t i = 0; i < 3; i++) {
-        const uint32_t position = (uint32_t[]){ 59, 32, 1 }[i];
+        const uint32_t position = (uint32_t[]){59, 32, 1}[i];
         /* Something else in between leaves no trace. */
         session_truncate(s, position);
         ASSERT_EQ(session_position(s), position);
@@ -164,9 +169,9 @@ static void test_refusals(void)
 {
     Fixture f;
     _cleanup_(session_closep) Session *s = NULL;
-    EngineOptions options = { .max_sessions = 1, .max_batch_rows = TINY_CONTEXT };
+    EngineOptions options = {.max_sessions = 1, .max_batch_rows = TINY_CONTEXT};
     Session *second;
-    int32_t bad[] = { 1, V }, negative = -1;
+    int32_t bad[] = {1, V}, negative = -1;
     static float before[V], after[V];
 
     fixture_init(&f, PRECISION_INT8, 1, &options);
@@ -180,7 +185,7 @@ static void test_refusals(void)
     item = item_of(s, sequence, 0, NULL);
     ASSERT_ERROR(decoder_forward(f.engine, &item, 1, ROUTE_GATES), EINVAL);
     ASSERT_ERROR(decoder_forward(f.engine, &item, 0, ROUTE_GATES), EINVAL);
-    BatchItem twice[] = { item_of(s, sequence, 1, NULL), item_of(s, sequence, 1, NULL) };
+    BatchItem twice[] = {item_of(s, sequence, 1, NULL), item_of(s, sequence, 1, NULL)};
     ASSERT_ERROR(decoder_forward(f.engine, twice, 2, ROUTE_GATES), EINVAL);
     ASSERT_EQ(session_position(s), 0);
 
@@ -199,11 +204,13 @@ static void test_refusals(void)
     fixture_deinit(&f);
 }
 
-/* The pool holds one context with every gate on, and a page a lane and session: two contexts here, of four sessions. */
+/* The pool holds one context with every gate on, and a page a lane and session: two contexts
+ * here, of four sessions. */
 static void test_exhaustion(void)
 {
     Fixture f;
-    EngineOptions options = { .max_sessions = 4, .max_batch_rows = TINY_CONTEXT, .max_tokens = TINY_CONTEXT };
+    EngineOptions options = {
+        .max_sessions = 4, .max_batch_rows = TINY_CONTEXT, .max_tokens = TINY_CONTEXT};
     Session *s[4];
     static float expected[N * V], logits[N * V];
 
@@ -217,7 +224,7 @@ static void test_exhaustion(void)
     }
 
     /* Two pages a lane are left: both fit alone, not together. */
-    BatchItem both[] = { item_of(s[2], sequence, N, logits), item_of(s[3], sequence, 33, NULL) };
+    BatchItem both[] = {item_of(s[2], sequence, N, logits), item_of(s[3], sequence, 33, NULL)};
     ASSERT_ERROR(decoder_forward(f.engine, both, 2, ROUTE_ALL), ENOSPC);
     ASSERT_EQ(session_position(s[2]), 0);
     ASSERT_EQ(session_position(s[3]), 0);
@@ -267,7 +274,7 @@ static void test_counters(void)
     fixture_init(&f, PRECISION_INT8, 1, NULL);
     for (int step = 0; step < 3; step++) {
         _cleanup_(session_closep) Session *s = NULL;
-        Seen seen = { .cap_held = true };
+        Seen seen = {.cap_held = true};
 
         ASSERT_OK(session_open(f.engine, &s));
         BatchItem item = item_of(s, sequence, N, NULL);
@@ -314,7 +321,8 @@ static void test_counters_all(void)
     fixture_init(&f, PRECISION_INT8, 1, NULL);
     ASSERT_OK(session_open(f.engine, &s));
     for (uint32_t i = 0; i < N; i++) {
-        BatchItem item = { .session = s, .ids = sequence + i, .n = 1, .want_logits = true, .logits = logits };
+        BatchItem item = {
+            .session = s, .ids = sequence + i, .n = 1, .want_logits = true, .logits = logits};
         ASSERT_OK(decoder_forward(f.engine, &item, 1, ROUTE_ALL));
     }
     const Counters *c = session_counters(s);

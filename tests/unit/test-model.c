@@ -1,4 +1,5 @@
-/* Files that are not a sound percept model: each is refused with a sentence that names the key or tensor. */
+/* Files that are not a sound percept model: each is refused with a sentence that names the key
+ * or tensor. */
 
 #include "engine/engine.h"
 #include "tests/test.h"
@@ -25,7 +26,7 @@ static void refused(const TinyOptions *options, int error, const char *mention)
 static void test_sound(void)
 {
     char sentence[WEIGHTS_ERROR_MAX];
-    TinyOptions options = { .seed = 1 };
+    TinyOptions options = {.seed = 1};
     size_t size;
     _cleanup_free_ void *data = tiny_build(&options, &size);
     _cleanup_(weights_closep) Weights *w = NULL;
@@ -50,17 +51,19 @@ static void test_sound(void)
 static void test_tensors(void)
 {
     static const char *const names[] = {
-        "token_embd.weight", "output_norm.weight", "density.up.weight", "density.down.bias",
-        "blk.0.attn_norm.weight", "blk.1.attn_q.weight", "blk.0.attn_out.weight", "blk.1.attn_gate.density",
-        "blk.0.ffn_gate_inp.bias", "blk.1.ffn_gate_exps.weight", "blk.0.ffn_down_exps.weight",
-        "blk.1.ffn_down_shexp.weight",
+        "token_embd.weight",          "output_norm.weight",         "density.up.weight",
+        "density.down.bias",          "blk.0.attn_norm.weight",     "blk.1.attn_q.weight",
+        "blk.0.attn_out.weight",      "blk.1.attn_gate.density",    "blk.0.ffn_gate_inp.bias",
+        "blk.1.ffn_gate_exps.weight", "blk.0.ffn_down_exps.weight", "blk.1.ffn_down_shexp.weight",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        refused(&(TinyOptions){ .seed = 1, .skip_tensor = names[i] }, EBADMSG, names[i]);
-        refused(&(TinyOptions){ .seed = 1, .reshape_tensor = names[i] }, EBADMSG, names[i]);
+        refused(&(TinyOptions){.seed = 1, .skip_tensor = names[i]}, EBADMSG, names[i]);
+        refused(&(TinyOptions){.seed = 1, .reshape_tensor = names[i]}, EBADMSG, names[i]);
     }
-    refused(&(TinyOptions){ .seed = 1, .retype_tensor = "blk.0.attn_k.weight" }, EBADMSG, "blk.0.attn_k.weight");
-    refused(&(TinyOptions){ .seed = 1, .retype_tensor = "blk.1.ffn_norm.weight" }, EBADMSG, "blk.1.ffn_norm.weight");
+    refused(&(TinyOptions){.seed = 1, .retype_tensor = "blk.0.attn_k.weight"}, EBADMSG,
+            "blk.0.attn_k.weight");
+    refused(&(TinyOptions){.seed = 1, .retype_tensor = "blk.1.ffn_norm.weight"}, EBADMSG,
+            "blk.1.ffn_norm.weight");
 }
 
 static void test_keys(void)
@@ -69,46 +72,50 @@ static void test_keys(void)
         const char *key;
         uint32_t value;
     } rows[] = {
-        { "percept.context_length", 0 },
-        { "percept.context_length", UINT32_MAX },
-        { "percept.embedding_length", 0 },
-        { "percept.embedding_length", 65 },
-        { "percept.embedding_length", 1u << 31 },
-        { "percept.block_count", 0 },
-        { "percept.block_count", UINT32_MAX },
-        { "percept.attention.group_count", 0 },
-        { "percept.attention.group_count", 1 },
-        { "percept.attention.group_count", 65 },
-        { "percept.attention.head_count_per_group", 0 },
-        { "percept.attention.head_count_per_group", 1u << 20 },
-        { "percept.attention.head_dim", 31 },
-        { "percept.attention.head_dim", 1u << 30 },
-        { "percept.expert_count", 0 },
-        { "percept.expert_count", 1u << 30 },
-        { "percept.expert_feed_forward_length", 48 },
-        { "percept.expert_used_cap", 0 },
-        { "percept.expert_used_cap", TINY_EXPERTS + 1 },
-        { "percept.density_length", 1u << 30 },
-        { "percept.rope.freq_base", 0xffc00000 },       /* NaN */
-        { "percept.rope.freq_base", 0 },
-        { "percept.norm_epsilon", 0x7f800000 },         /* infinity */
+        {"percept.context_length", 0},
+        {"percept.context_length", UINT32_MAX},
+        {"percept.embedding_length", 0},
+        {"percept.embedding_length", 65},
+        {"percept.embedding_length", 1u << 31},
+        {"percept.block_count", 0},
+        {"percept.block_count", UINT32_MAX},
+        {"percept.attention.group_count", 0},
+        {"percept.attention.group_count", 1},
+        {"percept.attention.group_count", 65},
+        {"percept.attention.head_count_per_group", 0},
+        {"percept.attention.head_count_per_group", 1u << 20},
+        {"percept.attention.head_dim", 31},
+        {"percept.attention.head_dim", 1u << 30},
+        {"percept.expert_count", 0},
+        {"percept.expert_count", 1u << 30},
+        {"percept.expert_feed_forward_length", 48},
+        {"percept.expert_used_cap", 0},
+        {"percept.expert_used_cap", TINY_EXPERTS + 1},
+        {"percept.density_length", 1u << 30},
+        {"percept.rope.freq_base", 0xffc00000}, /* NaN */
+        {"percept.rope.freq_base", 0},
+        {"percept.norm_epsilon", 0x7f800000}, /* infinity */
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        refused(&(TinyOptions){ .seed = 1, .key = rows[i].key, .value = rows[i].value }, EBADMSG, rows[i].key);
-        refused(&(TinyOptions){ .seed = 1, .skip_key = rows[i].key }, EBADMSG, rows[i].key);
+        refused(&(TinyOptions){.seed = 1, .key = rows[i].key, .value = rows[i].value}, EBADMSG,
+                rows[i].key);
+        refused(&(TinyOptions){.seed = 1, .skip_key = rows[i].key}, EBADMSG, rows[i].key);
     }
 
     /* In range, but not what the tensors have. */
-    refused(&(TinyOptions){ .seed = 1, .key = "percept.block_count", .value = 3 }, EBADMSG, "blk.2.");
-    refused(&(TinyOptions){ .seed = 1, .key = "percept.expert_count", .value = 9 }, EBADMSG, "ffn_gate_inp");
-    refused(&(TinyOptions){ .seed = 1, .key = "percept.attention.group_count", .value = 8 }, EBADMSG, "attn_gate");
+    refused(&(TinyOptions){.seed = 1, .key = "percept.block_count", .value = 3}, EBADMSG, "blk.2.");
+    refused(&(TinyOptions){.seed = 1, .key = "percept.expert_count", .value = 9}, EBADMSG,
+            "ffn_gate_inp");
+    refused(&(TinyOptions){.seed = 1, .key = "percept.attention.group_count", .value = 8}, EBADMSG,
+            "attn_gate");
 }
 
 static void test_family(void)
 {
-    refused(&(TinyOptions){ .seed = 1, .architecture = "llama" }, ENOTSUP, "llama");
-    refused(&(TinyOptions){ .seed = 1, .architecture = "" }, ENOTSUP, "general.architecture");
-    refused(&(TinyOptions){ .seed = 1, .skip_key = "general.architecture" }, EBADMSG, "general.architecture");
+    refused(&(TinyOptions){.seed = 1, .architecture = "llama"}, ENOTSUP, "llama");
+    refused(&(TinyOptions){.seed = 1, .architecture = ""}, ENOTSUP, "general.architecture");
+    refused(&(TinyOptions){.seed = 1, .skip_key = "general.architecture"}, EBADMSG,
+            "general.architecture");
 }
 
 int main(void)

@@ -15,7 +15,7 @@ static void fill(float *logits, float value)
 static Sampler sampler(float temperature, float top_p, uint64_t seed)
 {
     Sampler s;
-    sampler_init(&s, &(SamplerOptions){ temperature, top_p, seed });
+    sampler_init(&s, &(SamplerOptions){temperature, top_p, seed});
     return s;
 }
 
@@ -25,10 +25,11 @@ static void test_greedy(void)
     float logits[N];
 
     fill(logits, 0);
-    ASSERT_EQ(sampler_next(&s, logits, N), 2);      /* a tie of all goes to the lowest that may be said */
+    ASSERT_EQ(sampler_next(&s, logits, N),
+              2); /* a tie of all goes to the lowest that may be said */
     logits[40] = logits[50] = 3;
     ASSERT_EQ(sampler_next(&s, logits, N), 40);
-    for (int i = 0; i < 8; i++)                     /* specials do not count, but <eos> does */
+    for (int i = 0; i < 8; i++) /* specials do not count, but <eos> does */
         logits[i] = i == 2 ? 0 : 100;
     ASSERT_EQ(sampler_next(&s, logits, N), 40);
     logits[2] = 4;
@@ -43,12 +44,12 @@ static void test_greedy(void)
 static void frequencies(float temperature, float top_p, const double *p)
 {
     Sampler s = sampler(temperature, top_p, 7);
-    size_t seen[N] = { 0 };
+    size_t seen[N] = {0};
     float logits[N];
 
     for (int draw = 0; draw < DRAWS; draw++) {
         fill(logits, -INFINITY);
-        logits[3] = 50;     /* forbidden */
+        logits[3] = 50; /* forbidden */
         for (int i = 0; i < 4; i++)
             logits[10 + i] = (float)-i;
         int32_t id = sampler_next(&s, logits, N);
@@ -56,12 +57,13 @@ static void frequencies(float temperature, float top_p, const double *p)
         seen[id]++;
     }
     for (int i = 0; i < 4; i++)
-        ASSERT_NEAR((double)seen[10 + i] / DRAWS, p[i], 4 * sqrt(p[i] * (1 - p[i]) / DRAWS) + 1e-12);
+        ASSERT_NEAR((double)seen[10 + i] / DRAWS, p[i],
+                    4 * sqrt(p[i] * (1 - p[i]) / DRAWS) + 1e-12);
 }
 
 static void test_frequencies(void)
 {
-    static const float temperatures[] = { 0.5f, 1, 2 };
+    static const float temperatures[] = {0.5f, 1, 2};
 
     for (size_t t = 0; t < 3; t++) {
         double p[4], sum = 0;
@@ -77,9 +79,9 @@ static void test_nucleus(void)
 {
     /* At temperature 1 the four have 0.644, 0.237, 0.087, 0.032. */
     double e = exp(-1);
-    frequencies(1, 0.60f, (double[]){ 1, 0, 0, 0 });
-    frequencies(1, 0.80f, (double[]){ 1 / (1 + e), e / (1 + e), 0, 0 });
-    frequencies(1, 0, (double[]){ 1, 0, 0, 0 });
+    frequencies(1, 0.60f, (double[]){1, 0, 0, 0});
+    frequencies(1, 0.80f, (double[]){1 / (1 + e), e / (1 + e), 0, 0});
+    frequencies(1, 0, (double[]){1, 0, 0, 0});
 }
 
 static void test_seed(void)

@@ -3,8 +3,8 @@
 #include "engine/base/half.h"
 #include "tests/test.h"
 
-#define HEAD_DIM 32
-#define D_EXPERT 32
+#define HEAD_DIM  32
+#define D_EXPERT  32
 #define D_DENSITY 16
 #define ALIGNMENT 64
 
@@ -60,7 +60,8 @@ static bool key_begin(Writer *w, const char *name, uint32_t type)
 static void key_u32(Writer *w, const char *name, uint32_t value)
 {
     if (key_begin(w, name, 4))
-        put_u32(&w->keys, w->options->key && strcmp(w->options->key, name) == 0 ? w->options->value : value);
+        put_u32(&w->keys,
+                w->options->key && strcmp(w->options->key, name) == 0 ? w->options->value : value);
 }
 
 static void key_f32(Writer *w, const char *name, float value)
@@ -68,7 +69,7 @@ static void key_f32(Writer *w, const char *name, float value)
     if (!key_begin(w, name, 6))
         return;
     if (w->options->key && strcmp(w->options->key, name) == 0)
-        put_u32(&w->keys, w->options->value);   /* as bits */
+        put_u32(&w->keys, w->options->value); /* as bits */
     else
         put(&w->keys, &value, sizeof(value));
 }
@@ -106,10 +107,11 @@ static void data_q8_0(Writer *w, size_t n, float spread)
 }
 
 /* A tensor of up to three dimensions, innermost first; 0 = absent. Values lie around mean. */
-static void tensor(Writer *w, const char *name, bool q8_0, size_t a, size_t b, size_t c, float mean, float spread)
+static void tensor(Writer *w, const char *name, bool q8_0, size_t a, size_t b, size_t c, float mean,
+                   float spread)
 {
     const TinyOptions *o = w->options;
-    uint64_t ne[] = { a, b, c };
+    uint64_t ne[] = {a, b, c};
     uint32_t n_dims = c ? 3 : b ? 2 : 1;
 
     if (o->skip_tensor && strcmp(o->skip_tensor, name) == 0)
@@ -148,12 +150,14 @@ static void byte_token(int byte, char ret[5])
         if (i == byte && !printable)
             code = 255 + moved;
     }
-    snprintf(ret, 5, code < 0x80 ? "%c" : "%c%c", code < 0x80 ? code : 0xc0 | code >> 6, 0x80 | (code & 0x3f));
+    snprintf(ret, 5, code < 0x80 ? "%c" : "%c%c", code < 0x80 ? code : 0xc0 | code >> 6,
+             0x80 | (code & 0x3f));
 }
 
 static void tokenizer_keys(Writer *w)
 {
-    const char *specials[] = { "<pad>", "<bos>", "<eos>", "<image>", "<audio>", "<user>", "<assistant>", "<system>" };
+    const char *specials[] = {"<pad>",   "<bos>",  "<eos>",       "<image>",
+                              "<audio>", "<user>", "<assistant>", "<system>"};
     char token[5];
 
     key_string(w, "tokenizer.ggml.model", "gpt2");
@@ -184,7 +188,8 @@ static void tokenizer_keys(Writer *w)
 
 static void config_keys(Writer *w)
 {
-    key_string(w, "general.architecture", w->options->architecture ? w->options->architecture : "percept");
+    key_string(w, "general.architecture",
+               w->options->architecture ? w->options->architecture : "percept");
     key_u32(w, "general.alignment", ALIGNMENT);
     key_u32(w, "percept.context_length", TINY_CONTEXT);
     key_u32(w, "percept.embedding_length", TINY_MODEL);
@@ -202,7 +207,8 @@ static void config_keys(Writer *w)
 
 static void layer_tensors(Writer *w, size_t layer)
 {
-    const size_t d = TINY_MODEL, g = TINY_GROUPS, n = TINY_EXPERTS, f = D_EXPERT, heads = g * HEAD_DIM;
+    const size_t d = TINY_MODEL, g = TINY_GROUPS, n = TINY_EXPERTS, f = D_EXPERT,
+                 heads = g * HEAD_DIM;
     const float bias = w->options->gate_bias;
     const struct {
         const char *name;
@@ -210,32 +216,33 @@ static void layer_tensors(Writer *w, size_t layer)
         size_t a, b, c;
         float mean, spread;
     } rows[] = {
-        { "attn_norm.weight", false, d, 0, 0, 1, .2f },
-        { "ffn_norm.weight", false, d, 0, 0, 1, .2f },
-        { "attn_q_norm.weight", false, HEAD_DIM, 0, 0, 1, .2f },
-        { "attn_k_norm.weight", false, HEAD_DIM, 0, 0, 1, .2f },
-        { "attn_gate.weight", false, d, g - 1, 0, 0, .12f },
-        { "attn_gate.bias", false, g - 1, 0, 0, bias, .1f },
-        { "attn_gate.density", false, g - 1, 0, 0, .2f, .1f },
-        { "attn_q.weight", true, d, heads, 0, 0, .2f },
-        { "attn_k.weight", true, d, heads, 0, 0, .2f },
-        { "attn_v.weight", true, d, heads, 0, 0, .2f },
-        { "attn_out.weight", true, HEAD_DIM, d, g, 0, .2f },
-        { "ffn_gate_inp.weight", false, d, n, 0, 0, .12f },
-        { "ffn_gate_inp.bias", false, n, 0, 0, bias, .1f },
-        { "ffn_gate_inp.density", false, n, 0, 0, .2f, .1f },
-        { "ffn_gate_exps.weight", true, d, f, n, 0, .2f },
-        { "ffn_up_exps.weight", true, d, f, n, 0, .2f },
-        { "ffn_down_exps.weight", true, f, d, n, 0, .2f },
-        { "ffn_gate_shexp.weight", true, d, f, 0, 0, .2f },
-        { "ffn_up_shexp.weight", true, d, f, 0, 0, .2f },
-        { "ffn_down_shexp.weight", true, f, d, 0, 0, .2f },
+        {"attn_norm.weight", false, d, 0, 0, 1, .2f},
+        {"ffn_norm.weight", false, d, 0, 0, 1, .2f},
+        {"attn_q_norm.weight", false, HEAD_DIM, 0, 0, 1, .2f},
+        {"attn_k_norm.weight", false, HEAD_DIM, 0, 0, 1, .2f},
+        {"attn_gate.weight", false, d, g - 1, 0, 0, .12f},
+        {"attn_gate.bias", false, g - 1, 0, 0, bias, .1f},
+        {"attn_gate.density", false, g - 1, 0, 0, .2f, .1f},
+        {"attn_q.weight", true, d, heads, 0, 0, .2f},
+        {"attn_k.weight", true, d, heads, 0, 0, .2f},
+        {"attn_v.weight", true, d, heads, 0, 0, .2f},
+        {"attn_out.weight", true, HEAD_DIM, d, g, 0, .2f},
+        {"ffn_gate_inp.weight", false, d, n, 0, 0, .12f},
+        {"ffn_gate_inp.bias", false, n, 0, 0, bias, .1f},
+        {"ffn_gate_inp.density", false, n, 0, 0, .2f, .1f},
+        {"ffn_gate_exps.weight", true, d, f, n, 0, .2f},
+        {"ffn_up_exps.weight", true, d, f, n, 0, .2f},
+        {"ffn_down_exps.weight", true, f, d, n, 0, .2f},
+        {"ffn_gate_shexp.weight", true, d, f, 0, 0, .2f},
+        {"ffn_up_shexp.weight", true, d, f, 0, 0, .2f},
+        {"ffn_down_shexp.weight", true, f, d, 0, 0, .2f},
     };
     char name[64];
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         snprintf(name, sizeof(name), "blk.%zu.%s", layer, rows[i].name);
-        tensor(w, name, rows[i].q8_0, rows[i].a, rows[i].b, rows[i].c, rows[i].mean, rows[i].spread);
+        tensor(w, name, rows[i].q8_0, rows[i].a, rows[i].b, rows[i].c, rows[i].mean,
+               rows[i].spread);
     }
 }
 
@@ -256,8 +263,8 @@ static void tensors(Writer *w)
 
 void *tiny_build(const TinyOptions *options, size_t *ret_size)
 {
-    Writer w = { .options = options, .random = options->seed };
-    Bytes file = { 0 };
+    Writer w = {.options = options, .random = options->seed};
+    Bytes file = {0};
 
     config_keys(&w);
     tokenizer_keys(&w);
