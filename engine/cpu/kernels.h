@@ -21,7 +21,8 @@
 #include "engine/backend.h"
 
 /* Rows ready for products. A row is `row_bytes` long, aligned to 64: int8 [width] rounded up to 64,
- * then per block of 32 an f32 scale, then per block an int32: the sum of its int8. */
+ * then per block of 32 an f32 scale, then per block an int32, -128 times the sum of its int8: what
+ * a product takes off whose weights were moved up by 128 to become unsigned. */
 struct Packed {
     size_t max_rows, max_width;
     size_t n, width;
@@ -52,7 +53,7 @@ static inline const float *packed_scales(const Packed *p, const int8_t *row)
     return (const float *)(const void *)(row + packed_scales_at(p->width));
 }
 
-static inline const int32_t *packed_sums(const Packed *p, const int8_t *row)
+static inline const int32_t *packed_offsets(const Packed *p, const int8_t *row)
 {
     return (const int32_t *)(packed_scales(p, row) + p->width / Q8_0_BLOCK);
 }
@@ -91,7 +92,7 @@ typedef struct AttentionPart {
 typedef struct Kernels {
     /* One row of Packed from x [width], width a multiple of 32: MODEL.md section 1. Exact:
      * same bits in every table. */
-    void (*pack_q8)(const float *x, size_t width, int8_t *q, float *scales, int32_t *sums);
+    void (*pack_q8)(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets);
 
     /* Outputs [out_begin, out_end) of p for all its rows; out_begin is a multiple of PRODUCT_OUTS.
      * An output is the sum over blocks, first to last, of (scale of w * scale of x) * integer dot,

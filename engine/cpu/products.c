@@ -71,7 +71,7 @@ static void pack_range(void *userdata, size_t begin, size_t end, unsigned worker
         int8_t *row = (int8_t *)(p->rows + i * p->row_bytes);
 
         work->kernels->pack_q8(p->x + i * p->x_stride, p->width, row,
-                               (float *)packed_scales(p, row), (int32_t *)packed_sums(p, row));
+                               (float *)packed_scales(p, row), (int32_t *)packed_offsets(p, row));
     }
 }
 

@@ -4,7 +4,7 @@
 
 #include "engine/cpu/kernels.h"
 
-void pack_q8_ref(const float *x, size_t width, int8_t *q, float *scales, int32_t *sums);
+void pack_q8_ref(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets);
 void product_q8_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
 void product_q8_f32_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
 void product_f32_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);

@@ -15,7 +15,7 @@ static int8_t round_q8(float x)
     return (int8_t)fminf(fmaxf(whole, -127), 127);
 }
 
-void pack_q8_ref(const float *x, size_t width, int8_t *q, float *scales, int32_t *sums)
+void pack_q8_ref(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets)
 {
     for (size_t b = 0; b < width / Q8_0_BLOCK; b++) {
         float largest = 0, scale;
@@ -29,7 +29,7 @@ void pack_q8_ref(const float *x, size_t width, int8_t *q, float *scales, int32_t
             sum += q[b * Q8_0_BLOCK + i];
         }
         scales[b] = f16_to_f32(f32_to_f16(scale));
-        sums[b] = sum;
+        offsets[b] = -128 * sum;
     }
 }
 

@@ -1,0 +1,7 @@
+#pragma once
+
+/* Kernels for AVX-512 and AVX-512 VNNI: contracts in engine/cpu/kernels.h. */
+
+#include "engine/cpu/kernels.h"
+
+void product_q8_avx512vnni(const Product *p, size_t out_begin, size_t out_end, void *scratch);
