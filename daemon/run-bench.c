@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "daemon/run-json.h"
 #include "daemon/run.h"
 
 /* What fills the context: the same words for every route, so that routes do the same work. */
@@ -174,72 +175,116 @@ static int context_fill(Bench *b)
     return r;
 }
 
-static void phase_print_json(const char *name, const Phase *p, const ModelInfo *m)
+/* Per row of a phase. */
+typedef struct Rates {
+    double tokens_per_second, weights, head, kv, groups, experts, share;
+} Rates;
+
+static Rates rates_of(const Phase *p, const ModelInfo *m)
 {
     const Counters *c = &p->counters;
     double rows = (double)c->rows, cells = rows * m->n_layers;
 
-    printf(", \"%s\": {\"rows\": %zu, \"msec\": %.3f, \"tokens_per_second\": %.1f, "
-           "\"weight_bytes_per_token\": %.0f, "
-           "\"head_bytes_per_token\": %.0f, \"kv_bytes_per_token\": %.0f, \"groups_active\": %.3f, "
-           "\"experts_active\": %.3f, \"active_share\": %.4f}",
-           name, p->rows, p->msec, (double)p->rows / p->msec * 1e3, (double)c->weight_bytes / rows,
-           (double)c->head_bytes / rows, (double)c->kv_bytes / rows, (double)c->group_rows / cells,
-           (double)c->expert_rows / cells,
-           (double)c->active_parameters / rows / (double)m->decoder_parameters);
+    return (Rates){
+        .tokens_per_second = (double)p->rows / p->msec * 1e3,
+        .weights = (double)c->weight_bytes / rows,
+        .head = (double)c->head_bytes / rows,
+        .kv = (double)c->kv_bytes / rows,
+        .groups = (double)c->group_rows / cells,
+        .experts = (double)c->expert_rows / cells,
+        .share = (double)c->active_parameters / rows / (double)m->decoder_parameters,
+    };
+}
+
+static void phase_print_json(JsonOut *parent, const char *name, const Phase *p, const ModelInfo *m)
+{
+    Rates rates = rates_of(p, m);
+    if (p->rows == 0)
+        return;
+
+    JsonOut j = json_begin(parent, name);
+    json_count(&j, "rows", p->rows);
+    json_number(&j, "msec", p->msec);
+    json_number(&j, "tokens_per_second", rates.tokens_per_second);
+    json_number(&j, "weight_bytes_per_token", rates.weights);
+    json_number(&j, "head_bytes_per_token", rates.head);
+    json_number(&j, "kv_bytes_per_token", rates.kv);
+    json_number(&j, "groups_active", rates.groups);
+    json_number(&j, "experts_active", rates.experts);
+    json_number(&j, "active_share", rates.share);
+    json_end(parent);
 }
 
 static void phase_print(const char *name, const Phase *p, const ModelInfo *m)
 {
-    const Counters *c = &p->counters;
-    double rows = (double)c->rows, cells = rows * m->n_layers;
+    Rates rates = rates_of(p, m);
+    if (p->rows == 0)
+        return;
 
-    printf("%-8s %5zu rows %9.3f ms %9.1f tokens/s  weights %8.0f B/token (head %.0f)  keys and "
-           "values %8.0f B/token  "
-           "%.2f groups  %.2f experts  %.1f%% of parameters\n",
-           name, p->rows, p->msec, (double)p->rows / p->msec * 1e3, (double)c->weight_bytes / rows,
-           (double)c->head_bytes / rows, (double)c->kv_bytes / rows, (double)c->group_rows / cells,
-           (double)c->expert_rows / cells,
-           100 * (double)c->active_parameters / rows / (double)m->decoder_parameters);
+    printf("%-8s %5zu rows %9.3f ms %9.1f tokens/s\n", name, p->rows, p->msec,
+           rates.tokens_per_second);
+    printf("         bytes a token: weights %.0f (head %.0f), keys and values %.0f\n",
+           rates.weights, rates.head, rates.kv);
+    printf("         active: %.2f routed groups, %.2f experts, %.1f%% of the decoder\n",
+           rates.groups, rates.experts, 100 * rates.share);
 }
 
-static void bench_print(const Bench *b, size_t depth)
+static long peak_memory_bytes(void)
 {
-    const RunOptions *o = b->run.options;
-    const ModelInfo *m = model_info(b->run.model);
-    const char *precision = b->run.backend->precision == PRECISION_INT8 ? "int8" : "f32";
-    const char *route = o->route == ROUTE_ALL ? "all" : "gates";
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss * 1024;
+}
 
-    if (!o->json) {
-        printf("%s: %s, %s, route %s, context %zu\n", b->run.backend->name, b->run.backend->detail,
-               precision, route, depth);
-        printf("load     %.1f ms, peak memory %ld KiB\n", b->run.load_msec, usage.ru_maxrss);
-        if (b->image_rows)
-            printf("encoder  %.3f ms for the image\n", b->encode_msec);
-        if (b->image_rows)
-            phase_print("image", &b->image, m);
-        if (b->prefill.rows)
-            phase_print("prefill", &b->prefill, m);
-        if (b->decode.rows)
-            phase_print("decode", &b->decode, m);
-        return;
-    }
-    printf("{\"engine\": \"%s: %s\", \"digest\": \"%s\", \"precision\": \"%s\", \"route\": \"%s\", "
-           "\"depth\": %zu, "
-           "\"load_msec\": %.2f, \"peak_memory_bytes\": %ld",
-           b->run.backend->name, b->run.backend->detail, m->digest, precision, route, depth,
-           b->run.load_msec, usage.ru_maxrss * 1024);
-    if (b->image_rows) {
-        printf(", \"encoder_msec\": %.3f", b->encode_msec);
-        phase_print_json("image", &b->image, m);
-    }
-    if (b->prefill.rows)
-        phase_print_json("prefill", &b->prefill, m);
-    if (b->decode.rows)
-        phase_print_json("decode", &b->decode, m);
-    printf("}\n");
+static const char *precision_name(const Bench *b)
+{
+    return b->run.backend->precision == PRECISION_INT8 ? "int8" : "f32";
+}
+
+static const char *route_name(const Bench *b)
+{
+    return b->run.options->route == ROUTE_ALL ? "all" : "gates";
+}
+
+static int bench_print_json(const Bench *b, size_t depth)
+{
+    const ModelInfo *m = model_info(b->run.model);
+    char digest[65];
+
+    int r = model_digest(b->run.model, digest);
+    if (r < 0)
+        return r;
+    JsonOut j = json_begin(NULL, NULL);
+    json_text(&j, "engine", b->run.backend->detail);
+    json_text(&j, "digest", digest);
+    json_text(&j, "precision", precision_name(b));
+    json_text(&j, "route", route_name(b));
+    json_count(&j, "depth", depth);
+    json_number(&j, "load_msec", b->run.load_msec);
+    json_count(&j, "peak_memory_bytes", (uint64_t)peak_memory_bytes());
+    if (b->image.rows)
+        json_number(&j, "encoder_msec", b->encode_msec);
+    phase_print_json(&j, "image", &b->image, m);
+    phase_print_json(&j, "prefill", &b->prefill, m);
+    phase_print_json(&j, "decode", &b->decode, m);
+    json_end(NULL);
+    return 0;
+}
+
+static int bench_print(const Bench *b, size_t depth)
+{
+    const ModelInfo *m = model_info(b->run.model);
+
+    printf("engine   %s, %s, route %s, context %zu\n", b->run.backend->detail, precision_name(b),
+           route_name(b), depth);
+    printf("load     %.1f ms\n", b->run.load_msec);
+    printf("memory   %.1f MiB at most\n", (double)peak_memory_bytes() / (1 << 20));
+    if (b->image.rows)
+        printf("encoder  %.3f ms for the image\n", b->encode_msec);
+    phase_print("image", &b->image, m);
+    phase_print("prefill", &b->prefill, m);
+    phase_print("decode", &b->decode, m);
+    return 0;
 }
 
 static int bench(Bench *b)
@@ -267,8 +312,7 @@ static int bench(Bench *b)
         r = decode_time(b, depth, o->decode);
     if (r < 0)
         return r;
-    bench_print(b, depth);
-    return 0;
+    return (o->json ? bench_print_json : bench_print)(b, depth);
 }
 
 int run_bench(const RunOptions *options)

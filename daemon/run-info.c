@@ -1,6 +1,8 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/run-json.h"
 #include "daemon/run.h"
 
 /* Something to say while counting: the shares are those of plain text. The card has them by
@@ -33,55 +35,86 @@ static int activity_measure(Run *run, Counters *ret_counters)
     return r;
 }
 
-static void info_print(const Run *run, const Counters *c)
+/* Means of one row and layer. */
+typedef struct Activity {
+    double parameters, share, groups, group_share, experts;
+} Activity;
+
+static Activity activity_of(const ModelInfo *m, const Counters *c)
+{
+    double rows = (double)c->rows, cells = rows * m->n_layers;
+    double parameters = (double)c->active_parameters / rows;
+    double groups = (double)c->group_rows / cells;
+
+    return (Activity){
+        .parameters = parameters,
+        .share = parameters / (double)m->decoder_parameters,
+        .groups = groups,
+        .group_share = groups / (m->n_groups - 1),
+        .experts = (double)c->expert_rows / cells,
+    };
+}
+
+static void info_print_json(const Run *run, const Activity *a, const char *digest)
 {
     const ModelInfo *m = model_info(run->model);
-    double rows = (double)c->rows, layers = m->n_layers;
-    double active = (double)c->active_parameters / rows;
-    double groups = (double)c->group_rows / (rows * layers),
-           experts = (double)c->expert_rows / (rows * layers);
-    double group_share = groups / (m->n_groups - 1), share = active / (double)m->decoder_parameters;
+    JsonOut j = json_begin(NULL, NULL);
 
-    if (run->options->json) {
-        printf("{\"family\": \"%s\", \"parameters\": %llu, \"decoder_parameters\": %llu, "
-               "\"active_parameters\": %.0f, \"active_share\": %.4f, \"groups\": %u, "
-               "\"groups_active\": %.3f, "
-               "\"group_share\": %.4f, \"experts\": %u, \"experts_active\": %.3f, \"layers\": %u, "
-               "\"width\": %u, "
-               "\"context\": %u, \"vocabulary\": %u, \"bytes\": %llu, \"digest\": \"%s\", "
-               "\"engine\": \"%s: %s\"}\n",
-               m->family, (unsigned long long)m->parameters,
-               (unsigned long long)m->decoder_parameters, active, share, m->n_groups, groups,
-               group_share, m->n_experts, experts, m->n_layers, m->d_model, m->context_length,
-               m->vocab_size, (unsigned long long)m->file_bytes, m->digest, run->backend->name,
-               run->backend->detail);
-        return;
-    }
-    printf("family             %s\n", m->family);
-    printf("parameters         %llu\n", (unsigned long long)m->parameters);
-    printf("  of the decoder   %llu\n", (unsigned long long)m->decoder_parameters);
-    printf("  active a token   %.0f (%.1f%% of the decoder's)\n", active, 100 * share);
-    printf("layers             %u of width %u\n", m->n_layers, m->d_model);
-    printf("head groups        %u, one always on; %.2f of the others active a token (%.1f%%)\n",
-           m->n_groups, groups, 100 * group_share);
-    printf("experts            %u, at most %u a token; %.2f active\n", m->n_experts, m->expert_cap,
-           experts);
-    printf("context            %u\n", m->context_length);
-    printf("vocabulary         %u\n", m->vocab_size);
-    printf("file               %llu bytes\n", (unsigned long long)m->file_bytes);
-    printf("digest             sha256:%s\n", m->digest);
-    printf("engine             %s: %s\n", run->backend->name, run->backend->detail);
+    json_text(&j, "family", m->family);
+    json_count(&j, "parameters", m->parameters);
+    json_count(&j, "decoder_parameters", m->decoder_parameters);
+    json_number(&j, "active_parameters", a->parameters);
+    json_number(&j, "active_share", a->share);
+    json_count(&j, "groups", m->n_groups);
+    json_number(&j, "groups_active", a->groups);
+    json_number(&j, "group_share", a->group_share);
+    json_count(&j, "experts", m->n_experts);
+    json_number(&j, "experts_active", a->experts);
+    json_count(&j, "layers", m->n_layers);
+    json_count(&j, "width", m->d_model);
+    json_count(&j, "context", m->context_length);
+    json_count(&j, "vocabulary", m->vocab_size);
+    json_count(&j, "bytes", m->file_bytes);
+    json_text(&j, "digest", digest);
+    json_text(&j, "engine", run->backend->detail);
+    json_end(NULL);
+}
+
+static void info_print(const Run *run, const Activity *a, const char *digest)
+{
+    const ModelInfo *m = model_info(run->model);
+
+    printf("family            %s\n", m->family);
+    printf("parameters        %" PRIu64 "\n", m->parameters);
+    printf("  of the decoder  %" PRIu64 "\n", m->decoder_parameters);
+    printf("  active a token  %.0f (%.1f%% of the decoder's)\n", a->parameters, 100 * a->share);
+    printf("layers            %u of width %u\n", m->n_layers, m->d_model);
+    printf("head groups       %u, one always on; %.2f of the others active (%.1f%%)\n", m->n_groups,
+           a->groups, 100 * a->group_share);
+    printf("experts           %u, at most %u a token; %.2f active\n", m->n_experts, m->expert_cap,
+           a->experts);
+    printf("context           %u\n", m->context_length);
+    printf("vocabulary        %u\n", m->vocab_size);
+    printf("file              %" PRIu64 " bytes\n", m->file_bytes);
+    printf("digest            sha256:%s\n", digest);
+    printf("engine            %s: %s\n", run->backend->name, run->backend->detail);
 }
 
 int run_info(const RunOptions *options)
 {
     Run run;
     Counters counters;
+    char digest[65];
+
     int r = run_open(&run, options, NULL);
     if (r >= 0)
         r = activity_measure(&run, &counters);
     if (r >= 0)
-        info_print(&run, &counters);
+        r = model_digest(run.model, digest);
+    if (r >= 0) {
+        Activity activity = activity_of(model_info(run.model), &counters);
+        (options->json ? info_print_json : info_print)(&run, &activity, digest);
+    }
     run_close(&run);
     return r;
 }

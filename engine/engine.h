@@ -27,7 +27,6 @@ typedef struct ModelInfo {
     uint64_t parameters;         /* every tensor of the file */
     uint64_t decoder_parameters; /* MODEL.md section 10 */
     uint64_t file_bytes;
-    char digest[65];
 } ModelInfo;
 
 /* Binds a file to its family's row and checks every key and tensor. Weights are borrowed until
@@ -38,6 +37,8 @@ Model *model_free(Model *m);
 DEFINE_CLEANUP(Model *, model_free);
 const ModelInfo *model_info(const Model *m);
 const Tokenizer *model_tokenizer(const Model *m);
+/* SHA-256 of the file as 64 hex digits: computed on first use, which reads all of it. */
+int model_digest(const Model *m, char ret_hex[65]);
 
 typedef struct EngineOptions {
     uint32_t max_sessions;   /* default 16 */

@@ -232,7 +232,7 @@ static uint64_t tensor_values(const Tensor *t)
     return (uint64_t)t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
 }
 
-static int info_fill(Model *m, const Family *family)
+static void info_fill(Model *m, const Family *family)
 {
     ModelInfo *info = &m->info;
     const ModelConfig *c = &m->config;
@@ -256,7 +256,6 @@ static int info_fill(Model *m, const Family *family)
         if (strncmp(name, "blk.", 4) == 0 || strncmp(name, "density.", 8) == 0)
             info->decoder_parameters += n;
     }
-    return weights_digest(m->weights, info->digest);
 }
 
 int model_new(Weights *weights, Model **ret_model)
@@ -291,9 +290,7 @@ int model_new(Weights *weights, Model **ret_model)
         if (r < 0)
             return r;
     }
-    r = info_fill(m, family);
-    if (r < 0)
-        return r;
+    info_fill(m, family);
     *ret_model = steal_ptr(&m);
     return 0;
 }
@@ -316,4 +313,9 @@ const ModelInfo *model_info(const Model *m)
 const Tokenizer *model_tokenizer(const Model *m)
 {
     return m->tokenizer;
+}
+
+int model_digest(const Model *m, char ret_hex[65])
+{
+    return weights_digest(m->weights, ret_hex);
 }
