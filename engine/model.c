@@ -73,7 +73,7 @@ static const KeyRow percept_keys[] = {
     { "embedding_length",               KEY_U32, C(d_model),         32,    16384,   32 },
     { "block_count",                    KEY_U32, C(n_layers),        1,     256,     1 },
     { "attention.group_count",          KEY_U32, C(n_groups),        2,     64,      1 },
-    { "attention.head_count_per_group", KEY_U32, C(heads_per_group), 1,     64,      1 },
+    { "attention.head_count_per_group", KEY_U32, C(heads_per_group), 1,     16,      1 },
     { "attention.head_dim",             KEY_U32, C(head_dim),        32,    128,     32 },
     { "expert_count",                   KEY_U32, C(n_experts),       1,     1024,    1 },
     { "expert_feed_forward_length",     KEY_U32, C(d_expert),        32,    16384,   32 },
