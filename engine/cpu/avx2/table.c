@@ -1,6 +1,21 @@
-#include "engine/cpu/kernels.h"
+#include "engine/cpu/avx2/avx2.h"
 
 void kernels_init_avx2(Kernels *k)
 {
-    (void)k;
+    *k = (Kernels){
+        .pack_q8 = pack_q8_avx2,
+        .product_q8 = product_q8_avx2,
+        .product_q8_f32 = product_q8_f32_avx2,
+        .product_f32 = product_f32_avx2,
+        .unpack_q8 = unpack_q8_avx2,
+        .f16_from_f32 = f16_from_f32_avx2,
+        .f32_from_f16 = f32_from_f16_avx2,
+        .rms_norm = rms_norm_avx2,
+        .rope = rope_avx2,
+        .silu_mul = silu_mul_avx2,
+        .add = add_avx2,
+        .attention_part = attention_part_avx2,
+        .attention_full = attention_full_avx2,
+        .attention_pool = attention_pool_avx2,
+    };
 }

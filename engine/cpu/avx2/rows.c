@@ -1,0 +1,180 @@
+#include "engine/cpu/avx2/avx2.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/cpu/avx2/vec.h"
+
+inline_always __m256 magnitude(__m256 x)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+/* Half away from zero, as the reference does it; held to what an int8 takes. */
+inline_always __m256i round_q8(__m256 x)
+{
+    __m256 whole = _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+    __m256 far =
+        _mm256_cmp_ps(magnitude(_mm256_sub_ps(x, whole)), _mm256_set1_ps(0.5f), _CMP_GE_OQ);
+    __m256 one = _mm256_or_ps(_mm256_and_ps(x, _mm256_set1_ps(-0.0f)), _mm256_set1_ps(1));
+
+    whole = _mm256_add_ps(whole, _mm256_and_ps(far, one));
+    whole = _mm256_min_ps(_mm256_max_ps(whole, _mm256_set1_ps(-127)), _mm256_set1_ps(127));
+    return _mm256_cvttps_epi32(whole);
+}
+
+void pack_q8_avx2(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+
+    for (size_t b = 0; b < width / Q8_0_BLOCK; b++, x += Q8_0_BLOCK) {
+        __m256 v[4], largest = _mm256_setzero_ps(), divisor;
+        __m256i n[4], sum;
+        float scale;
+
+        for (int i = 0; i < 4; i++) {
+            v[i] = _mm256_loadu_ps(x + 8 * i);
+            largest = _mm256_max_ps(largest, magnitude(v[i]));
+        }
+        scale = max8(largest) / 127;
+        scales[b] = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(scale), 0)));
+        /* x / infinity is 0, which is what a block of zeros is to give. */
+        divisor = _mm256_set1_ps(scale > 0 ? scale : INFINITY);
+        for (int i = 0; i < 4; i++)
+            n[i] = round_q8(_mm256_div_ps(v[i], divisor));
+
+        sum = _mm256_add_epi32(_mm256_add_epi32(n[0], n[1]), _mm256_add_epi32(n[2], n[3]));
+        sum = _mm256_hadd_epi32(sum, sum);
+        sum = _mm256_hadd_epi32(sum, sum);
+        offsets[b] = -128 * (_mm256_extract_epi32(sum, 0) + _mm256_extract_epi32(sum, 4));
+
+        n[0] = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
+        _mm256_storeu_si256((void *)(q + b * Q8_0_BLOCK), _mm256_permutevar8x32_epi32(n[0], order));
+    }
+}
+
+void unpack_q8_avx2(const void *row, size_t n, float *y)
+{
+    const uint8_t *block = row;
+
+    for (size_t b = 0; b < n / Q8_0_BLOCK; b++, block += Q8_0_BYTES, y += Q8_0_BLOCK) {
+        uint16_t half;
+        __m256 scale;
+
+        memcpy(&half, block, sizeof half);
+        scale = _mm256_set1_ps(_cvtsh_ss(half));
+        for (int i = 0; i < 4; i++) {
+            __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(block + 2 + 8 * i)));
+
+            _mm256_storeu_ps(y + 8 * i, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(q)));
+        }
+    }
+}
+
+void f16_from_f32_avx2(const float *x, size_t n, uint16_t *y)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((void *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), 0));
+    for (; i < n; i++)
+        y[i] = _cvtss_sh(x[i], 0);
+}
+
+void f32_from_f16_avx2(const uint16_t *x, size_t n, float *y)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(x + i))));
+    for (; i < n; i++)
+        y[i] = _cvtsh_ss(x[i]);
+}
+
+void rms_norm_avx2(const float *x, const float *w, float eps, size_t width, float *y)
+{
+    __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()}, factor;
+    __m256i tail = tail_mask(width % 8);
+    size_t i = 0;
+
+    for (; i + 16 <= width; i += 16)
+        for (int j = 0; j < 2; j++) {
+            __m256 v = _mm256_loadu_ps(x + i + 8 * j);
+
+            sums[j] = _mm256_fmadd_ps(v, v, sums[j]);
+        }
+    for (; i < width; i += 8) {
+        __m256 v = i + 8 <= width ? _mm256_loadu_ps(x + i) : _mm256_maskload_ps(x + i, tail);
+
+        sums[0] = _mm256_fmadd_ps(v, v, sums[0]);
+    }
+    factor = _mm256_set1_ps(1 / sqrtf(sum8(_mm256_add_ps(sums[0], sums[1])) / (float)width + eps));
+
+    for (i = 0; i + 8 <= width; i += 8) {
+        __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), factor);
+
+        _mm256_storeu_ps(y + i, w ? _mm256_mul_ps(v, _mm256_loadu_ps(w + i)) : v);
+    }
+    if (i < width) {
+        __m256 v = _mm256_mul_ps(_mm256_maskload_ps(x + i, tail), factor);
+
+        _mm256_maskstore_ps(y + i, tail, w ? _mm256_mul_ps(v, _mm256_maskload_ps(w + i, tail)) : v);
+    }
+}
+
+void rope_avx2(float *x, size_t n_heads, size_t head_dim, const float *cos_sin)
+{
+    size_t half = head_dim / 2;
+
+    for (size_t h = 0; h < n_heads; h++, x += head_dim) {
+        size_t j = 0;
+
+        for (; j + 8 <= half; j += 8) {
+            __m256 a = _mm256_loadu_ps(x + j), b = _mm256_loadu_ps(x + j + half);
+            __m256 c = _mm256_loadu_ps(cos_sin + j), s = _mm256_loadu_ps(cos_sin + j + half);
+
+            _mm256_storeu_ps(x + j, _mm256_fmsub_ps(a, c, _mm256_mul_ps(b, s)));
+            _mm256_storeu_ps(x + j + half, _mm256_fmadd_ps(b, c, _mm256_mul_ps(a, s)));
+        }
+        for (; j < half; j++) {
+            float a = x[j], b = x[j + half];
+
+            x[j] = a * cos_sin[j] - b * cos_sin[j + half];
+            x[j + half] = b * cos_sin[j] + a * cos_sin[j + half];
+        }
+    }
+}
+
+inline_always __m256 silu8(__m256 x)
+{
+    __m256 e = exp8(_mm256_sub_ps(_mm256_setzero_ps(), x));
+
+    return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1), e));
+}
+
+void silu_mul_avx2(const float *a, const float *b, size_t n, float *y)
+{
+    __m256i tail = tail_mask(n % 8);
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = silu8(_mm256_loadu_ps(a + i));
+
+        _mm256_storeu_ps(y + i, b ? _mm256_mul_ps(v, _mm256_loadu_ps(b + i)) : v);
+    }
+    if (i < n) {
+        __m256 v = silu8(_mm256_maskload_ps(a + i, tail));
+
+        _mm256_maskstore_ps(y + i, tail, b ? _mm256_mul_ps(v, _mm256_maskload_ps(b + i, tail)) : v);
+    }
+}
+
+void add_avx2(float *y, const float *x, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_add_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(x + i)));
+    for (; i < n; i++)
+        y[i] += x[i];
+}
