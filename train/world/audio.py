@@ -14,7 +14,7 @@ from train.world import audio_language as lang
 from train.world import audio_vocabulary as vocabulary
 from train.world import instruments, sounds, speech
 from train.world.example import Example, coin, draw, key_of, pick, sample, span
-from train.world.mixing import RATE, at_level, finished
+from train.world.mixing import RATE, at_level, finished, telephone
 
 SKILLS = {"sound": 0.40, "speech": 0.45, "instrument": 0.15}
 COUNTS = 5                  # a counted class is heard one to five times
@@ -138,7 +138,7 @@ def _sound_questions(rng, groups: list[Group], focus: int | None, split: str, ch
         g = groups[focus]
         must.append(ask("sound.count", lang.NUMBER_WORDS[g.count], many=sounds.SOUNDS[g.sound].many))
     if len(chances) > 2 and rng.random() < 0.6 * min(chances) / chances[len(groups) - 1]:
-        may.append(ask("sound.kinds", lang.NUMBER_WORDS[len(groups)]))
+        must.append(ask("sound.kinds", lang.NUMBER_WORDS[len(groups)]))
     yes = coin(rng)
     asked = pick(rng, present) if yes else pick(rng, [i for i in range(len(sounds.SOUNDS)) if i not in present])
     may.append(ask("sound.exists", "yes" if yes else "no", one=sounds.SOUNDS[asked].one))
@@ -168,7 +168,7 @@ def sound_example(rng, seconds: float, split: str, difficulty: float) -> Example
     must, may = _sound_questions(rng, groups, focus, split, _layouts(seconds, difficulty))
     if not QUIET < loudness < LOUD and len(groups) == 1:
         may.append(("sound.loudness", lang.question(rng, "sound.loudness", split), "loud" if loudness >= LOUD else "quiet"))
-    may += _type_question(rng, split, "sound", "sound")
+    must += _type_question(rng, split, "sound", "sound")
     return Example(
         skill="sound", key=key_of("sound", *((g.count, sounds.SOUNDS[g.sound].name) for g in groups)), audio=samples,
         captions=lang.captions(rng, "sound", split, 2, list=[lang.amount(g.count, g.sound) for g in groups]),
@@ -223,7 +223,8 @@ def instrument_example(rng, seconds: float, split: str, difficulty: float) -> Ex
             must.append(ask("instrument.motion", motion))
     yes = coin(rng)
     asked = pick(rng, names) if yes else pick(rng, [i for i in instruments.NAMES if i not in names])
-    may = [ask("instrument.exists", "yes" if yes else "no", one=one[asked])] + _type_question(rng, split, "instrument", "music")
+    may = [ask("instrument.exists", "yes" if yes else "no", one=one[asked])]
+    must += _type_question(rng, split, "instrument", "music")
     samples = finished(rng, _at_random(rng, x, seconds), difficulty, span(rng, -26.0, LOUDEST), -4.0)
     return Example(skill="instrument", key=key_of("instrument", *meaning), audio=samples, captions=captions, qa=_chosen(rng, must, may))
 
@@ -275,6 +276,8 @@ def _voiced(rng, text: str, seconds: float, split: str) -> np.ndarray | None:
 
 
 def _clip(rng, x: np.ndarray, seconds: float, difficulty: float) -> np.ndarray:
+    if coin(rng, 0.15 * difficulty):
+        x = telephone(rng, x)
     return finished(rng, _at_random(rng, x, seconds), difficulty, span(rng, -24.0, -5.0), -5.0)
 
 
@@ -287,13 +290,14 @@ def speech_of(rng, text: str, seconds: float, split: str, difficulty: float = 0.
 _PLAIN = frozenset("a an the to of in on is at me my and for it this that".split())
 
 
-def _contains(rng, words: list[str], seconds: float, split: str) -> tuple[str, str] | None:
+def _contains(rng, words: list[str], seconds: float, split: str) -> tuple[str, str]:
     """(word, yes or no); a word not said comes from another transcript of the same making."""
-    if coin(rng):
-        said = [w for w in words if w not in _PLAIN]
-        return (pick(rng, said), "yes") if said else None
-    other = [w for w in _text(rng, seconds, split)[1].split() if w not in _PLAIN and w not in words]
-    return (pick(rng, other), "no") if other else None
+    while True:
+        yes = coin(rng)
+        said = words if yes else _text(rng, seconds, split)[1].split()
+        words_asked = [w for w in said if w not in _PLAIN and (yes or w not in words)]
+        if words_asked:
+            return pick(rng, words_asked), "yes" if yes else "no"
 
 
 def speech_example(rng, seconds: float, split: str, difficulty: float) -> Example:
@@ -310,11 +314,11 @@ def speech_example(rng, seconds: float, split: str, difficulty: float) -> Exampl
         must.append(ask("speech.number", text))
     elif seconds >= SHORT:
         must.append(ask("speech.words", lang.NUMBER_WORDS[len(words)]))
-    contains = _contains(rng, words, seconds, split)
-    may = [ask("speech.contains", contains[1], word=contains[0])] if contains else []
+    word, said = _contains(rng, words, seconds, split)
+    may = [ask("speech.contains", said, word=word)]
     if len(words) > 1:
         may += [ask("speech.first", words[0]), ask("speech.last", words[-1])]
-    may += _type_question(rng, split, "speech", "speech")
+    must += _type_question(rng, split, "speech", "speech")
     may.append(ask("caption", "someone says: " + text))
     return Example(
         skill="speech", key=key_of("speech", text), audio=_clip(rng, x, seconds, difficulty),

@@ -142,13 +142,11 @@ def mulaw_decoded(x: np.ndarray) -> np.ndarray:
 
 
 def finished(rng: np.random.Generator, x: np.ndarray, difficulty: float, loudness: float, weakest: float = 0.0) -> np.ndarray:
-    """The clip: room and telephone at times, noise below the weakest part, peak or loudness bound, 16 bits.
+    """The clip: a room at times, noise below the weakest part, peak or loudness bound, 16 bits.
 
     loudness: level in dB below full scale of the strongest part; weakest: dB of the weakest part below the strongest."""
     if rng.random() < 0.2 * difficulty:
         x = room(rng, x)
-    if rng.random() < 0.15 * difficulty:
-        x = telephone(rng, x)
     x = at_level(x, loudness)
     snr = float(rng.uniform(40.0 - 30.0 * difficulty, 40.0))
     x = x + background(rng, len(x)) * np.float32(decibels(loudness + weakest - snr))

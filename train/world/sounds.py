@@ -267,7 +267,7 @@ def shutter(rng, seconds, height):
     gap = span(rng, 0.075, 0.11)
     for at, hz in ((0.0, span(rng, 2600, 3800)), (gap, span(rng, 1500, 2200))):
         _place(x, _tick(rng, hz, 0.02, 1.2), at)
-    whirr = noise(rng, int((gap - 0.02) * RATE), band(2500, 6000)) * np.float32(0.16)
+    whirr = noise(rng, int((gap - 0.02) * RATE), band(2500, 6000)) * np.float32(0.05)
     _place(x, whirr, 0.018)
     return x
 
