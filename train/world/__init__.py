@@ -1,0 +1,1 @@
+"""The data world: every example from a seed, one scene behind image, sound, caption, question and answer."""
