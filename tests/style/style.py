@@ -133,9 +133,11 @@ def check_blocking(path, lines):
 def check_header_alone(root, path, compiler):
     """The header compiled as a program of its own, twice included."""
     source = f'#include "{path}"\n#include "{path}"\n'
+    special = [flag for prefix, flags in table.HEADER_FLAGS.items() if path.startswith(prefix)
+               for flag in flags]
     run = subprocess.run(
         [*compiler, "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
-         "-I.", "-x", "c", "-"],
+         *special, "-I.", "-x", "c", "-"],
         input=source, capture_output=True, text=True, check=False, cwd=root)
     if run.returncode != 0:
         first = next((line for line in run.stderr.split("\n") if "error" in line), "no message")
