@@ -11,13 +11,19 @@ static int files_parse(Job *job, const char *key, MediaKind kind, const char **r
     json_t *files = json_object_get(job->line, key), *file;
     size_t i;
 
+    bool sound = !files || json_is_array(files);
+
     json_array_foreach(files, i, file)
     {
         if (!json_is_string(file) || job->n_media == RUN_MEDIA_MAX) {
-            *ret_message = "images and audios are lists of at most 16 paths";
-            return -EBADMSG;
+            sound = false;
+            break;
         }
         job->media[job->n_media++] = (RunMedia){kind, json_string_value(file)};
+    }
+    if (!sound) {
+        *ret_message = "images and audios are lists of at most 16 paths together";
+        return -EBADMSG;
     }
     return 0;
 }

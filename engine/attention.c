@@ -43,7 +43,7 @@ int attention_append(Engine *e, uint32_t layer, uint32_t group, size_t row, floa
     const ForwardRow *forward = &e->rows[row];
     KvLane *lane = &forward->session->lanes[(size_t)layer * c->n_groups + group];
 
-    int r = kv_append(&e->pool, lane, forward->position, gate, &e->k_dst[slot], &e->v_dst[slot]);
+    int r = kv_append(&e->pool, lane, forward->position, gate);
     if (r < 0)
         return r;
     e->attention[slot] = (AttentionRow){
@@ -112,8 +112,7 @@ static int heads_finish(Engine *e, uint32_t layer)
     ops->rms_norm(e->backend, e->k, tensor_f32(&w->k_norm), c->norm_epsilon, n, dh, e->k);
     ops->rope(e->backend, e->q, n, c->heads_per_group, dh, e->cos_sin);
     ops->rope(e->backend, e->k, n, 1, dh, e->cos_sin);
-    ops->kv_store(e->backend, e->k, dh, n, dh, e->k_dst, e->pool.f16);
-    ops->kv_store(e->backend, e->v, dh, n, dh, e->v_dst, e->pool.f16);
+    ops->kv_store(e->backend, e->k, e->v, n, dh, e->attention, e->pool.f16);
     return 0;
 }
 

@@ -52,8 +52,8 @@ typedef struct Product {
 typedef struct AttentionRow {
     const float *q; /* [head_count, head_dim]: the query heads that share this key head */
     float *out;     /* [head_count, head_dim] */
-    const void *const *k_pages; /* each [KV_PAGE, head_dim], f16 or f32, 64-byte aligned */
-    const void *const *v_pages;
+    void *const *k_pages; /* each [KV_PAGE, head_dim], f16 or f32, 64-byte aligned */
+    void *const *v_pages;
     const float *const *log_gate; /* each [KV_PAGE]: ln g of the key; NULL entries/array = 0 */
     uint32_t length;              /* visible keys, >= 1 */
 } AttentionRow;
@@ -106,9 +106,10 @@ typedef struct BackendOps {
      */
     void (*attention_paged)(Backend *b, const AttentionRow *rows, size_t count, size_t n_heads,
                             size_t head_dim, bool kv_f16);
-    /* Stores one head's rows: dst[j] = x[j] as f16 or f32; x rows are x_stride floats apart. */
-    void (*kv_store)(Backend *b, const float *x, size_t x_stride, size_t n, size_t head_dim,
-                     void *const *dst, bool kv_f16);
+    /* Stores k and v [n, head_dim], one key head's, as the last visible row of rows[j]'s caches,
+     * length - 1. Keys may lie in a page turned over; attention_paged() knows how. */
+    void (*kv_store)(Backend *b, const float *k, const float *v, size_t n, size_t head_dim,
+                     const AttentionRow *rows, bool kv_f16);
     /* Pooling: out[q * width …] = Σ_t softmax_t(query_q · x_t / sqrt(width)) x_t. */
     void (*attention_pool)(Backend *b, const float *x, size_t n, size_t width, const float *query,
                            size_t n_queries, float *out);

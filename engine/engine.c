@@ -103,14 +103,12 @@ static int scratch_init(Engine *e)
     e->slabs = calloc(units, sizeof(*e->slabs));
     e->slot_ids = calloc(slots, sizeof(*e->slot_ids));
     e->attention = calloc(group_slots, sizeof(*e->attention));
-    e->k_dst = calloc(group_slots, sizeof(*e->k_dst));
-    e->v_dst = calloc(group_slots, sizeof(*e->v_dst));
     e->ids = calloc(n, sizeof(*e->ids));
     e->row_groups = calloc(n, sizeof(*e->row_groups));
     e->row_experts = calloc(n, sizeof(*e->row_experts));
     e->row_kv_bytes = calloc(n, sizeof(*e->row_kv_bytes));
-    if (!e->rows || !e->products || !e->slabs || !e->slot_ids || !e->attention || !e->k_dst ||
-        !e->v_dst || !e->ids || !e->row_groups || !e->row_experts || !e->row_kv_bytes)
+    if (!e->rows || !e->products || !e->slabs || !e->slot_ids || !e->attention || !e->ids ||
+        !e->row_groups || !e->row_experts || !e->row_kv_bytes)
         return -ENOMEM;
 
     for (size_t i = 0; i < slots; i++)
@@ -183,8 +181,8 @@ Engine *engine_close(Engine *e)
     e->backend->ops->packed_free(e->backend, e->packed);
     e->backend->ops->packed_free(e->backend, e->packed_slots);
 
-    void *blocks[] = {e->sessions, e->lanes,      e->tables,      e->rows,        e->products,
-                      e->slabs,    e->slot_ids,   e->attention,   e->k_dst,       e->v_dst,
+    void *blocks[] = {e->sessions, e->lanes,      e->tables,      e->rows,
+                      e->products, e->slabs,      e->slot_ids,    e->attention,
                       e->ids,      e->row_groups, e->row_experts, e->row_kv_bytes};
     for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++)
         free(blocks[i]);

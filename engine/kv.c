@@ -50,8 +50,7 @@ static uint32_t page_index(const KvPool *p, const KvLane *lane, uint32_t row)
     return (uint32_t)(((const char *)lane->k_pages[row / KV_PAGE] - p->keys) / p->page_bytes);
 }
 
-int kv_append(KvPool *p, KvLane *lane, uint32_t position, float gate, void **ret_key,
-              void **ret_value)
+int kv_append(KvPool *p, KvLane *lane, uint32_t position, float gate)
 {
     uint32_t slot = lane->count / KV_PAGE, row = lane->count % KV_PAGE;
     if (row == 0) {
@@ -66,8 +65,6 @@ int kv_append(KvPool *p, KvLane *lane, uint32_t position, float gate, void **ret
     p->log_gates[cell] = gate == 1.0f ? 0.0f : logf(gate);
     p->positions[cell] = position;
     lane->count++;
-    *ret_key = p->keys + cell * p->row_bytes;
-    *ret_value = p->values + cell * p->row_bytes;
     return 0;
 }
 
@@ -95,7 +92,7 @@ size_t kv_table_length(size_t context_length)
     return 3 * pages_of(context_length);
 }
 
-void kv_lane_bind(KvLane *lane, const void **table, size_t context_length)
+void kv_lane_bind(KvLane *lane, void **table, size_t context_length)
 {
     size_t n = pages_of(context_length);
     *lane = (KvLane){

@@ -28,21 +28,20 @@ typedef struct KvPool {
 } KvPool;
 
 typedef struct KvLane {
-    uint32_t count;                  /* rows cached */
-    const void **k_pages, **v_pages; /* tables for every page that a full context needs */
+    uint32_t count;            /* rows cached */
+    void **k_pages, **v_pages; /* tables for every page that a full context needs */
     const float **log_gates;
 } KvLane;
 
 int kv_pool_init(KvPool *p, Backend *backend, size_t n_pages, size_t head_dim);
 void kv_pool_deinit(KvPool *p);
 
-/* Takes the next row of a lane; returns where its key and value go. -ENOSPC: no page is left. */
-int kv_append(KvPool *p, KvLane *lane, uint32_t position, float gate, void **ret_key,
-              void **ret_value);
+/* Takes the next row of a lane; kv_store() fills it. -ENOSPC: no page is left. */
+int kv_append(KvPool *p, KvLane *lane, uint32_t position, float gate);
 /* Forgets rows from `position` on and gives their pages back. */
 void kv_truncate(KvPool *p, KvLane *lane, uint32_t position);
 
 /* Page tables of n lanes in one block of pointers, bound with lane_bind; length of the block in
  * pointers. */
 size_t kv_table_length(size_t context_length);
-void kv_lane_bind(KvLane *lane, const void **table, size_t context_length);
+void kv_lane_bind(KvLane *lane, void **table, size_t context_length);

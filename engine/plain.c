@@ -59,8 +59,7 @@ int attention_plain(Engine *e, uint32_t layer)
     ops->rms_norm(e->backend, e->k, tensor_f32(&w->k_norm), c->norm_epsilon, n, dh, e->k);
     ops->rope(e->backend, e->q, n, c->heads_per_group, dh, e->cos_sin);
     ops->rope(e->backend, e->k, n, 1, dh, e->cos_sin);
-    ops->kv_store(e->backend, e->k, dh, n, dh, e->k_dst, e->pool.f16);
-    ops->kv_store(e->backend, e->v, dh, n, dh, e->v_dst, e->pool.f16);
+    ops->kv_store(e->backend, e->k, e->v, n, dh, e->attention, e->pool.f16);
     ops->attention_paged(e->backend, e->attention, n, c->heads_per_group, dh, e->pool.f16);
 
     for (size_t g = 0; g < n_groups; g++) {

@@ -50,7 +50,7 @@ struct Engine {
     KvPool pool;
     Session *sessions; /* [max_sessions] */
     KvLane *lanes;
-    const void **tables;
+    void **tables;
     float *rope; /* [context_length, head_dim]: cosines, then sines */
 
     /* Of one forward; R = max_batch_rows, S = slots */
@@ -70,7 +70,6 @@ struct Engine {
     Tensor (*slabs)[3]; /* [max units]: the views that products point at */
     int32_t *slot_ids;  /* [S]: 0, 1, 2, …, for products that read a run of slots */
     AttentionRow *attention;
-    void **k_dst, **v_dst;
     int32_t *ids;
     float *logits; /* [LOGIT_ROWS, vocab_size] */
 

@@ -52,8 +52,8 @@ void cpu_silu(Backend *b, float *x, size_t count);
 void cpu_add(Backend *b, float *y, const float *x, size_t count);
 void cpu_sum_indexed(Backend *b, const float *x, const int32_t *index, const int32_t *first,
                      size_t n, size_t width, float *y);
-void cpu_kv_store(Backend *b, const float *x, size_t x_stride, size_t n, size_t head_dim,
-                  void *const *dst, bool kv_f16);
+void cpu_kv_store(Backend *b, const float *k, const float *v, size_t n, size_t head_dim,
+                  const AttentionRow *rows, bool kv_f16);
 
 /* attend.c */
 void cpu_attention_full(Backend *b, const float *q, const float *k, const float *v, size_t n,

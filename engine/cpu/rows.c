@@ -9,11 +9,9 @@ typedef struct RowsWork {
     const Tensor *table;
     const float *x, *w;
     const int32_t *index, *first;
-    void *const *dst;
     float *y;
     size_t width, x_stride, y_stride, n_heads;
     float eps;
-    bool f16;
 } RowsWork;
 
 static void embed_range(void *userdata, size_t begin, size_t end, unsigned worker)
@@ -152,31 +150,41 @@ void cpu_sum_indexed(Backend *b, const float *x, const int32_t *index, const int
     pool_for(cpu->pool, n, cpu_grain(2 * width * sums), sum_indexed_range, &work);
 }
 
+typedef struct StoreWork {
+    const Kernels *kernels;
+    const float *k, *v;
+    const AttentionRow *rows;
+    size_t head_dim;
+    bool f16;
+} StoreWork;
+
+static void row_store(const StoreWork *w, const float *x, void *page, size_t row)
+{
+    if (w->f16)
+        w->kernels->f16_from_f32(x, w->head_dim, (uint16_t *)page + row * w->head_dim);
+    else
+        memcpy((float *)page + row * w->head_dim, x, w->head_dim * sizeof *x);
+}
+
 static void kv_store_range(void *userdata, size_t begin, size_t end, unsigned worker)
 {
-    const RowsWork *r = userdata;
+    const StoreWork *w = userdata;
 
     (void)worker;
     for (size_t j = begin; j < end; j++) {
-        const float *x = r->x + j * r->x_stride;
+        const AttentionRow *row = &w->rows[j];
+        size_t last = row->length - 1;
 
-        if (r->f16)
-            r->kernels->f16_from_f32(x, r->width, r->dst[j]);
-        else
-            memcpy(r->dst[j], x, r->width * sizeof *x);
+        row_store(w, w->k + j * w->head_dim, row->k_pages[last / KV_PAGE], last % KV_PAGE);
+        row_store(w, w->v + j * w->head_dim, row->v_pages[last / KV_PAGE], last % KV_PAGE);
     }
 }
 
-void cpu_kv_store(Backend *b, const float *x, size_t x_stride, size_t n, size_t head_dim,
-                  void *const *dst, bool kv_f16)
+void cpu_kv_store(Backend *b, const float *k, const float *v, size_t n, size_t head_dim,
+                  const AttentionRow *rows, bool kv_f16)
 {
     CpuBackend *cpu = cpu_backend(b);
-    RowsWork work = {.kernels = &cpu->kernels,
-                     .x = x,
-                     .x_stride = x_stride,
-                     .width = head_dim,
-                     .dst = dst,
-                     .f16 = kv_f16};
+    StoreWork work = {&cpu->kernels, k, v, rows, head_dim, kv_f16};
 
-    pool_for(cpu->pool, n, cpu_grain(4 * head_dim), kv_store_range, &work);
+    pool_for(cpu->pool, n, cpu_grain(8 * head_dim), kv_store_range, &work);
 }

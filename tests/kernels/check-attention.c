@@ -48,8 +48,8 @@ static void paged_init(PagedCase *c, size_t heads, size_t dim, size_t length, bo
     random_floats(c->q, heads * dim);
     c->row = (AttentionRow){
         .q = c->q,
-        .k_pages = (const void *const *)c->k,
-        .v_pages = (const void *const *)c->v,
+        .k_pages = (void *const *)c->k,
+        .v_pages = (void *const *)c->v,
         .log_gate = gates ? (const float *const *)c->gates : NULL,
         .length = (uint32_t)length,
     };
