@@ -69,7 +69,7 @@ typedef struct Family {
 
 /* clang-format off */
 static const KeyRow percept_keys[] = {
-    { "context_length",                 KEY_U32, C(context_length),  1,     1 << 20, 1 },
+    { "context_length",                 KEY_U32, C(context_length),  1,     1 << 17, 1 },
     { "embedding_length",               KEY_U32, C(d_model),         32,    16384,   32 },
     { "block_count",                    KEY_U32, C(n_layers),        1,     256,     1 },
     { "attention.group_count",          KEY_U32, C(n_groups),        2,     64,      1 },

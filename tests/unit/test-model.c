@@ -120,11 +120,75 @@ static void test_family(void)
             "general.architecture");
 }
 
+/* Runs a few tokens through whatever a damaged file made of itself. */
+static void survive(Weights *w, Backend *b)
+{
+    const EngineOptions options = {.max_sessions = 1, .max_batch_rows = 8, .max_tokens = 8};
+    const int32_t ids[] = {1, 100, 101, 102};
+    _cleanup_(model_freep) Model *m = NULL;
+    _cleanup_(engine_closep) Engine *e = NULL;
+    Session *s;
+
+    if (model_new(w, &m) < 0) {
+        ASSERT(*weights_error(w));
+        return;
+    }
+    if (model_info(m)->context_length > 4096 || model_info(m)->vocab_size < 103)
+        return;
+    _cleanup_free_ float *logits = calloc(model_info(m)->vocab_size, sizeof(float));
+    ASSERT(logits);
+    ASSERT_OK(engine_open(m, b, &options, &e));
+    ASSERT_OK(session_open(e, &s));
+    BatchItem item = {.session = s, .ids = ids, .n = 4, .want_logits = true, .logits = logits};
+    int r = decoder_forward(e, &item, 1, ROUTE_GATES);
+    ASSERT(r == 0 || r == -E2BIG);
+
+    Sampler sampler;
+    sampler_init(&sampler, &(SamplerOptions){.temperature = 1, .top_p = 0.9f});
+    int32_t id = sampler_next(&sampler, logits, model_info(m)->vocab_size);
+    ASSERT(id == 2 || (id >= 8 && (uint32_t)id < model_info(m)->vocab_size));
+}
+
+/* Bytes changed at random: an error or nonsense, never a fault. */
+static void test_damage(void)
+{
+    char sentence[WEIGHTS_ERROR_MAX];
+    TinyOptions options = {.seed = 1};
+    size_t size, opened = 0;
+    uint64_t random = 11;
+    _cleanup_free_ uint8_t *data = tiny_build(&options, &size);
+    _cleanup_(backend_closep) Backend *b = NULL;
+
+    ASSERT_OK(backend_cpu_open(1, PRECISION_INT8, 0, &b));
+    for (int round = 0; round < 1000; round++) {
+        uint8_t kept[4];
+        size_t at[4];
+        Weights *w = NULL;
+
+        /* Half of the rounds in the first bytes, where the keys and tensor names are. */
+        for (int i = 0; i < 4; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            at[i] = (random >> 33) % (round % 2 ? size : 12000);
+            kept[i] = data[at[i]];
+            data[at[i]] = (uint8_t)(random >> 25);
+        }
+        if (weights_open_memory(data, size, &w, sentence) >= 0) {
+            survive(w, b);
+            opened++;
+        }
+        weights_close(w);
+        for (int i = 3; i >= 0; i--)
+            data[at[i]] = kept[i];
+    }
+    ASSERT_CMP(opened, >, 100);
+}
+
 int main(void)
 {
     RUN(test_sound);
     RUN(test_tensors);
     RUN(test_keys);
     RUN(test_family);
+    RUN(test_damage);
     return 0;
 }
