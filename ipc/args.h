@@ -1,0 +1,20 @@
+#pragma once
+
+/*
+ * A call's arguments, checked and made into WorkArgs. The signature has been compared before.
+ * Strings point into the message; descriptors and arrays belong to the WorkArgs.
+ */
+
+#include <dbus/dbus.h>
+
+#include "ipc/handlers.h"
+#include "ipc/server.h"
+
+/* -EBADMSG with the failure set, or -ENOMEM; args must be given to args_deinit() in any case. */
+int args_read(DBusMessage *call, WorkKind kind, const ServerFacts *facts, WorkArgs *args,
+              Failure *failure);
+void args_deinit(WorkArgs *args);
+
+/* For the options. `what` begins a sentence. */
+int args_read_string(DBusMessageIter *iter, const char *what, String *ret_string, Failure *failure);
+int args_read_inline(DBusMessageIter *iter, WorkArgs *args, Failure *failure);

@@ -1,0 +1,142 @@
+#pragma once
+
+/*
+ * All that the bus side knows of the daemon, and the daemon of the bus: the work that clients ask
+ * for, the Handlers that do it, and how its results come back. Tests give Handlers of their own.
+ *
+ * A Work is one accepted call. It ends exactly once, with one of the work_finish_ functions or
+ * work_fail(), on the thread of the event loop; until then its arguments stay where they are.
+ * cancel() only asks: the client has left, has cancelled or its deadline has passed, and the work
+ * should end soon, with whatever comes first.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ipc/error.h"
+#include "ipc/limits.h"
+
+typedef struct Work Work;
+
+typedef enum WorkKind {
+    WORK_EMBED_TEXT,
+    WORK_EMBED_MEDIA,
+    WORK_CLASSIFY,
+    WORK_ASK,
+} WorkKind;
+
+/* Sound UTF-8, NUL-terminated besides. */
+typedef struct String {
+    const char *data;
+    size_t length;
+} String;
+
+typedef enum VectorType {
+    VECTOR_F32,
+    VECTOR_F16,
+} VectorType;
+
+typedef enum Truncate {
+    TRUNCATE_ERROR,
+    TRUNCATE_HEAD, /* keep the head */
+    TRUNCATE_TAIL, /* keep the tail */
+} Truncate;
+
+typedef enum MediaHint {
+    HINT_ANY,
+    HINT_IMAGE,
+    HINT_AUDIO,
+} MediaHint;
+
+typedef struct CallOptions {
+    uint32_t dimension; /* of the vectors: a whole space or one of its halves */
+    VectorType dtype;
+    Truncate truncate;
+    bool high_detail;
+    uint32_t region[4];   /* x, y, width, height in source pixels; width 0 = all */
+    uint32_t deadline_ms; /* 0 = none */
+    uint32_t max_tokens;  /* 0 = the daemon's own default */
+    double effort, temperature, top_p;
+    uint64_t seed;
+    String system; /* data NULL = none */
+    char handle_token[LIMIT_HANDLE_TOKEN + 1];
+} CallOptions;
+
+typedef struct MediaInput {
+    int fd; /* unchecked; -1 if taken */
+    MediaHint hint;
+} MediaInput;
+
+typedef struct WorkArgs {
+    WorkKind kind;
+    String *texts; /* EmbedText; labels of Classify */
+    size_t n_texts;
+    String question;
+    MediaInput *media;
+    size_t n_media;
+    CallOptions options;
+} WorkArgs;
+
+/* What every answer says of itself. Strings are borrowed for the call. */
+typedef struct WorkInfo {
+    const char *model, *digest, *backend;
+    uint32_t dimension;
+    VectorType dtype;
+    bool normalised;
+    const bool *truncated; /* per item; NULL = none of them */
+    size_t n_items;
+    uint64_t tokens; /* read and, in answers, written */
+    double effort;
+    uint64_t weight_bytes, kv_bytes;
+    double queued_ms, computed_ms;
+} WorkInfo;
+
+/* One item of EmbedMedia: a vector, or why there is none. */
+typedef struct WorkItem {
+    ErrorCode status;
+    const uint8_t *vector;
+} WorkItem;
+
+typedef struct WorkScore {
+    size_t label; /* index of the text */
+    double score;
+} WorkScore;
+
+typedef struct ServiceStatus {
+    const char *state; /* "unloaded", "loading", "ready" or "failed" */
+    const char *backend, *degraded_reason;
+    uint32_t queue_depth;
+} ServiceStatus;
+
+typedef struct Handlers {
+    /* 0: accepted. Otherwise -EBADMSG with the failure set, and the work is over. */
+    int (*start)(void *userdata, Work *work, Failure *failure);
+    void (*cancel)(void *userdata, Work *work);
+    /* The reader of a streamed answer is slow: only this work waits. */
+    void (*pause)(void *userdata, Work *work, bool paused);
+    void (*status)(void *userdata, ServiceStatus *ret_status);
+} Handlers;
+
+WorkArgs *work_args(Work *w);
+const char *work_sender(const Work *w); /* unique name; "" after the client left */
+uid_t work_uid(const Work *w);
+const char *work_path(const Work *w); /* of a Request; "" otherwise */
+/* CLOCK_MONOTONIC when the call was read. */
+uint64_t work_arrived_usec(const Work *w);
+void work_set_job(Work *w, void *job); /* borrowed by the work until it ends */
+void *work_job(const Work *w);
+
+/* Answers only: the next bytes, and how far it is (a word such as "prefill"; 0 to 1). */
+void work_text(Work *w, const char *bytes, size_t n);
+void work_progress(Work *w, const char *stage, double progress);
+
+void work_fail(Work *w, ErrorCode code, const char *message);
+/* vectors [n_texts * vector_size] bytes */
+void work_finish_vectors(Work *w, const uint8_t *vectors, size_t vector_size, const WorkInfo *info);
+void work_finish_items(Work *w, const WorkItem *items, size_t vector_size, const WorkInfo *info);
+/* scores in falling order, [n_texts]; metric names their scale */
+void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, const WorkInfo *info);
+/* finish: "stop" or "length" */
+void work_finish_answer(Work *w, const char *finish, const WorkInfo *info);

@@ -1,0 +1,32 @@
+#pragma once
+
+/*
+ * Every ceiling on what a client may ask for, checked before anything is allocated. The Limits
+ * property of the Manager publishes those that a client can run into.
+ */
+
+#define LIMIT_CALLS_PER_CONNECTION 16 /* calls and requests in flight */
+#define LIMIT_CALLS_PER_UID        32
+#define LIMIT_CALLS                256
+#define LIMIT_PEERS                1024  /* connections remembered at a time */
+#define LIMIT_WAITERS              4     /* unanswered Wait calls of one request */
+#define LIMIT_TEXTS                4096  /* texts of one EmbedText */
+#define LIMIT_LABELS               256   /* labels of one Classify */
+#define LIMIT_TEXT_BYTES           65536 /* one text, label, question or system text */
+#define LIMIT_TEXT_BYTES_ALL       (4u << 20)
+#define LIMIT_MEDIA_ITEMS          8
+#define LIMIT_MEDIA_BYTES          (64u << 20)  /* of one encoded file */
+#define LIMIT_MEDIA_BYTES_PER_UID  (256u << 20) /* queued */
+#define LIMIT_INLINE_MEDIA_BYTES   (1u << 20)   /* media sent inside a message */
+#define LIMIT_REPLY_BYTES          (1u << 20)   /* vectors sent inside a message */
+#define LIMIT_OPTIONS              32
+#define LIMIT_HANDLE_TOKEN         64
+#define LIMIT_ANSWER_TOKENS        1024
+#define LIMIT_DEADLINE_MSEC        600000u
+#define LIMIT_READERS_PER_UID      8 /* threads that read descriptors */
+#define LIMIT_READERS              64
+
+#define INPUT_DEADLINE_MSEC 10000u /* to read one pipe, socket or file */
+#define REQUEST_KEEP_SEC    600u   /* a finished request that nobody releases */
+#define STREAM_STALL_SEC    60u    /* a stream that nobody reads, until its job is cancelled */
+#define STREAM_PAYLOAD_MAX  4096   /* bytes of text in one frame */

@@ -1,0 +1,78 @@
+#include "ipc/methods.h"
+
+#include "ipc/names.h"
+#include "ipc/request.h"
+
+static void manager_embed_text(Server *s, const Target *target, DBusMessage *call)
+{
+    (void)s;
+    work_start(target->peer, WORK_EMBED_TEXT, call);
+}
+
+static void manager_embed_media(Server *s, const Target *target, DBusMessage *call)
+{
+    (void)s;
+    work_start(target->peer, WORK_EMBED_MEDIA, call);
+}
+
+static void manager_classify(Server *s, const Target *target, DBusMessage *call)
+{
+    (void)s;
+    work_start(target->peer, WORK_CLASSIFY, call);
+}
+
+static void manager_ask(Server *s, const Target *target, DBusMessage *call)
+{
+    (void)s;
+    work_start(target->peer, WORK_ASK, call);
+}
+
+static void on_wait(Server *s, const Target *target, DBusMessage *call)
+{
+    request_wait(s, target->work, call);
+}
+
+static void on_open_stream(Server *s, const Target *target, DBusMessage *call)
+{
+    request_open_stream(s, target->work, call);
+}
+
+static void on_cancel(Server *s, const Target *target, DBusMessage *call)
+{
+    server_reply_empty(s, call);
+    work_cancel(target->work);
+}
+
+static void on_release(Server *s, const Target *target, DBusMessage *call)
+{
+    server_reply_empty(s, call);
+    work_release(target->work);
+}
+
+#define MANAGER        OBJECT_MANAGER, PERCEPT_MANAGER
+#define REQUEST        OBJECT_REQUEST, PERCEPT_REQUEST
+#define ANY            OBJECT_MANAGER | OBJECT_REQUEST
+#define PROPERTIES     ANY, DBUS_INTERFACE_PROPERTIES
+#define INTROSPECTABLE ANY, DBUS_INTERFACE_INTROSPECTABLE
+
+/* Peer is missing here: libdbus answers it before anything reaches us. */
+/* clang-format off */
+const Method methods[] = {
+    { MANAGER, "EmbedText",  "asa{sv}",     "aaya{sv}",    true, manager_embed_text },
+    { MANAGER, "EmbedMedia", "a(hs)a{sv}",  "a(uay)a{sv}", true, manager_embed_media },
+    { MANAGER, "Classify",   "hsasa{sv}",   "a(sd)a{sv}",  true, manager_classify },
+    { MANAGER, "Ask",        "sa(hs)a{sv}", "o",           true, manager_ask },
+
+    { REQUEST, "Wait",       "",            "a{sv}",       true, on_wait },
+    { REQUEST, "OpenStream", "a{sv}",       "h",           true, on_open_stream },
+    { REQUEST, "Cancel",     "",            "",            true, on_cancel },
+    { REQUEST, "Release",    "",            "",            true, on_release },
+
+    { PROPERTIES, "Get",     "ss",          "v",           false, properties_get },
+    { PROPERTIES, "GetAll",  "s",           "a{sv}",       false, properties_get_all },
+    { PROPERTIES, "Set",     "ssv",         "",            false, properties_set },
+
+    { INTROSPECTABLE, "Introspect", "",     "s",           false, introspect },
+};
+/* clang-format on */
+const size_t n_methods = sizeof methods / sizeof *methods;

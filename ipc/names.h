@@ -1,0 +1,11 @@
+#pragma once
+
+/* Names on the bus. The bus name is this one constant; everything else is built from it. */
+
+#define PERCEPT_BUS_NAME     "org.perceptd.Percept1"
+#define PERCEPT_PATH         "/org/perceptd/Percept1"
+#define PERCEPT_MANAGER      PERCEPT_BUS_NAME ".Manager"
+#define PERCEPT_REQUEST      PERCEPT_BUS_NAME ".Request"
+#define PERCEPT_ERROR        PERCEPT_BUS_NAME ".Error."
+#define PERCEPT_REQUESTS     PERCEPT_PATH "/requests/"
+#define PERCEPT_API_REVISION 1

@@ -1,0 +1,292 @@
+#include "ipc/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "ipc/args.h"
+
+#define MASK(kind) (1u << (kind))
+#define TEXT       MASK(WORK_EMBED_TEXT)
+#define MEDIA      MASK(WORK_EMBED_MEDIA)
+#define CLASSIFY   MASK(WORK_CLASSIFY)
+#define ASK        MASK(WORK_ASK)
+#define ALL        (TEXT | MEDIA | CLASSIFY | ASK)
+
+/* iter stands on the value, whose type has been checked. */
+typedef int (*ReadFunc)(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                        Failure *failure);
+
+static const char *get_string(DBusMessageIter *iter)
+{
+    const char *s;
+
+    dbus_message_iter_get_basic(iter, &s);
+    return s;
+}
+
+static int get_number(DBusMessageIter *iter, const char *key, double low, double high,
+                      double *ret_value, Failure *failure)
+{
+    double value;
+
+    dbus_message_iter_get_basic(iter, &value);
+    if (!(value >= low && value <= high))
+        return failure_set(failure, ERROR_INVALID_ARGS, "%s must lie between %g and %g.", key, low,
+                           high);
+    *ret_value = value;
+    return 0;
+}
+
+static int get_count(DBusMessageIter *iter, const char *key, uint32_t high, uint32_t *ret_value,
+                     Failure *failure)
+{
+    dbus_uint32_t value;
+
+    dbus_message_iter_get_basic(iter, &value);
+    if (value < 1 || value > high)
+        return failure_set(failure, ERROR_INVALID_ARGS, "%s must lie between 1 and %u.", key, high);
+    *ret_value = value;
+    return 0;
+}
+
+static int read_deadline(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                         Failure *failure)
+{
+    (void)facts;
+    return get_count(iter, "deadline_ms", LIMIT_DEADLINE_MSEC, &args->options.deadline_ms, failure);
+}
+
+static int read_detail(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    const char *s = get_string(iter);
+
+    (void)facts;
+    args->options.high_detail = strcmp(s, "high") == 0;
+    if (args->options.high_detail || strcmp(s, "low") == 0)
+        return 0;
+    return failure_set(failure, ERROR_INVALID_ARGS, "detail must be 'low' or 'high'.");
+}
+
+static int read_dimension(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                          Failure *failure)
+{
+    uint32_t whole = facts->space_length;
+    dbus_uint32_t value;
+
+    dbus_message_iter_get_basic(iter, &value);
+    if (value != whole && value != whole / 2 && value != whole / 4)
+        return failure_set(failure, ERROR_INVALID_ARGS, "dimension must be %u, %u or %u.", whole,
+                           whole / 2, whole / 4);
+    args->options.dimension = value;
+    return 0;
+}
+
+static int read_dtype(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                      Failure *failure)
+{
+    const char *s = get_string(iter);
+
+    (void)facts;
+    args->options.dtype = strcmp(s, "f16") == 0 ? VECTOR_F16 : VECTOR_F32;
+    if (args->options.dtype == VECTOR_F16 || strcmp(s, "f32") == 0)
+        return 0;
+    return failure_set(failure, ERROR_INVALID_ARGS, "dtype must be 'f32' or 'f16'.");
+}
+
+static int read_effort(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    (void)facts;
+    return get_number(iter, "effort", -1, 1, &args->options.effort, failure);
+}
+
+static int read_handle_token(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                             Failure *failure)
+{
+    const char *s = get_string(iter);
+    size_t n = strlen(s);
+
+    (void)facts;
+    if (n == 0 || n > LIMIT_HANDLE_TOKEN)
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "handle_token must have 1 to %d characters.", LIMIT_HANDLE_TOKEN);
+    for (size_t i = 0; i < n; i++)
+        if (!isascii((unsigned char)s[i]) || (!isalnum((unsigned char)s[i]) && s[i] != '_'))
+            return failure_set(failure, ERROR_INVALID_ARGS,
+                               "handle_token must consist of A-Z, a-z, 0-9 and _.");
+    memcpy(args->options.handle_token, s, n + 1);
+    return 0;
+}
+
+static int read_inline(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    (void)facts;
+    return args_read_inline(iter, args, failure);
+}
+
+static int read_max_tokens(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                           Failure *failure)
+{
+    (void)facts;
+    return get_count(iter, "max_tokens", LIMIT_ANSWER_TOKENS, &args->options.max_tokens, failure);
+}
+
+static int read_region(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    DBusMessageIter part;
+
+    (void)facts;
+    dbus_message_iter_recurse(iter, &part);
+    for (size_t i = 0; i < 4; i++) {
+        dbus_message_iter_get_basic(&part, &args->options.region[i]);
+        dbus_message_iter_next(&part);
+    }
+    if (args->options.region[2] == 0 || args->options.region[3] == 0)
+        return failure_set(failure, ERROR_INVALID_ARGS, "region must have a width and a height.");
+    return 0;
+}
+
+static int read_seed(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                     Failure *failure)
+{
+    (void)facts, (void)failure;
+    dbus_message_iter_get_basic(iter, &args->options.seed);
+    return 0;
+}
+
+static int read_system(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    (void)facts;
+    return args_read_string(iter, "The system text", &args->options.system, failure);
+}
+
+static int read_temperature(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                            Failure *failure)
+{
+    (void)facts;
+    return get_number(iter, "temperature", 0, 4, &args->options.temperature, failure);
+}
+
+static int read_top_p(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                      Failure *failure)
+{
+    (void)facts;
+    return get_number(iter, "top_p", 0.01, 1, &args->options.top_p, failure);
+}
+
+static int read_truncate(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                         Failure *failure)
+{
+    const char *s = get_string(iter);
+
+    (void)facts;
+    if (strcmp(s, "error") == 0)
+        args->options.truncate = TRUNCATE_ERROR;
+    else if (strcmp(s, "head") == 0)
+        args->options.truncate = TRUNCATE_HEAD;
+    else if (strcmp(s, "tail") == 0)
+        args->options.truncate = TRUNCATE_TAIL;
+    else
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "truncate must be 'error', 'head' or 'tail'.");
+    return 0;
+}
+
+/* clang-format off */
+static const struct {
+    const char *key, *signature;
+    unsigned kinds;
+    ReadFunc read;
+} known[] = {
+    { "deadline_ms",  "u",      ALL,                    read_deadline },
+    { "detail",       "s",      MEDIA | CLASSIFY | ASK, read_detail },
+    { "dimension",    "u",      TEXT | MEDIA,           read_dimension },
+    { "dtype",        "s",      TEXT | MEDIA,           read_dtype },
+    { "effort",       "d",      ASK,                    read_effort },
+    { "handle_token", "s",      ASK,                    read_handle_token },
+    { "inline",       "a(ays)", MEDIA | ASK,            read_inline },
+    { "max_tokens",   "u",      ASK,                    read_max_tokens },
+    { "region",       "(uuuu)", MEDIA | CLASSIFY | ASK, read_region },
+    { "seed",         "t",      ASK,                    read_seed },
+    { "system",       "s",      ASK,                    read_system },
+    { "temperature",  "d",      ASK,                    read_temperature },
+    { "top_p",        "d",      ASK,                    read_top_p },
+    { "truncate",     "s",      ALL & ~ASK,             read_truncate },
+};
+/* clang-format on */
+#define N_KNOWN (sizeof known / sizeof *known)
+
+static int option_read(DBusMessageIter *entry, const ServerFacts *facts, WorkArgs *args,
+                       unsigned *seen, Failure *failure)
+{
+    DBusMessageIter value;
+    const char *key = get_string(entry);
+    size_t i;
+    int r;
+
+    if (strncmp(key, "x-", 2) == 0)
+        return 0;
+    for (i = 0; i < N_KNOWN; i++)
+        if ((known[i].kinds & MASK(args->kind)) && strcmp(known[i].key, key) == 0)
+            break;
+    if (i == N_KNOWN)
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "Unknown option: leave it out, or call it x- something.");
+    if (*seen & 1u << i)
+        return failure_set(failure, ERROR_INVALID_ARGS, "%s is given twice.", key);
+    *seen |= 1u << i;
+
+    dbus_message_iter_next(entry);
+    dbus_message_iter_recurse(entry, &value);
+    char *signature = dbus_message_iter_get_signature(&value);
+    if (!signature)
+        return -ENOMEM;
+    r = strcmp(signature, known[i].signature) == 0
+            ? known[i].read(&value, facts, args, failure)
+            : failure_set(failure, ERROR_INVALID_ARGS, "%s must be of type '%s'.", key,
+                          known[i].signature);
+    dbus_free(signature);
+    return r;
+}
+
+int options_read(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args, Failure *failure)
+{
+    DBusMessageIter entries, entry;
+    unsigned seen = 0, n = 0;
+
+    args->options = (CallOptions){.dimension = facts->space_length, .top_p = 1};
+    dbus_message_iter_recurse(iter, &entries);
+    for (; dbus_message_iter_get_arg_type(&entries) != DBUS_TYPE_INVALID;
+         dbus_message_iter_next(&entries)) {
+        if (++n > LIMIT_OPTIONS)
+            return failure_set(failure, ERROR_INVALID_ARGS, "More than %d options.", LIMIT_OPTIONS);
+        dbus_message_iter_recurse(&entries, &entry);
+        int r = option_read(&entry, facts, args, &seen, failure);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int options_read_none(DBusMessage *call, Failure *failure)
+{
+    DBusMessageIter iter, entries, entry;
+    unsigned n = 0;
+
+    dbus_message_iter_init(call, &iter);
+    dbus_message_iter_recurse(&iter, &entries);
+    for (; dbus_message_iter_get_arg_type(&entries) != DBUS_TYPE_INVALID;
+         dbus_message_iter_next(&entries)) {
+        dbus_message_iter_recurse(&entries, &entry);
+        if (++n > LIMIT_OPTIONS || strncmp(get_string(&entry), "x-", 2) != 0)
+            return failure_set(failure, ERROR_INVALID_ARGS,
+                               "Unknown option: leave it out, or call it x- something.");
+    }
+    return 0;
+}

@@ -1,0 +1,258 @@
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "ipc/methods.h"
+#include "ipc/names.h"
+#include "ipc/request.h"
+
+static ServiceStatus status_of(Server *s)
+{
+    ServiceStatus status = {0};
+
+    s->events.handlers->status(s->events.userdata, &status);
+    return status;
+}
+
+static void get_version(Server *s, const Work *work, Writer *w)
+{
+    (void)work;
+    writer_string(w, s->facts->version);
+}
+
+static void get_api_revision(Server *s, const Work *work, Writer *w)
+{
+    dbus_uint32_t revision = PERCEPT_API_REVISION;
+
+    (void)s, (void)work;
+    writer_basic(w, DBUS_TYPE_UINT32, &revision);
+}
+
+static void get_modalities(Server *s, const Work *work, Writer *w)
+{
+    (void)work;
+    writer_open(w, DBUS_TYPE_ARRAY, "s");
+    for (const char *const *m = s->facts->modalities; *m; m++)
+        writer_string(w, *m);
+    writer_close(w);
+}
+
+static void get_limits(Server *s, const Work *work, Writer *w)
+{
+    static const struct {
+        const char *key;
+        uint64_t value;
+    } limits[] = {
+        {"calls_per_connection", LIMIT_CALLS_PER_CONNECTION},
+        {"calls_per_uid", LIMIT_CALLS_PER_UID},
+        {"calls", LIMIT_CALLS},
+        {"texts", LIMIT_TEXTS},
+        {"labels", LIMIT_LABELS},
+        {"text_bytes", LIMIT_TEXT_BYTES},
+        {"text_bytes_in_all", LIMIT_TEXT_BYTES_ALL},
+        {"media_items", LIMIT_MEDIA_ITEMS},
+        {"media_bytes", LIMIT_MEDIA_BYTES},
+        {"media_bytes_per_uid", LIMIT_MEDIA_BYTES_PER_UID},
+        {"inline_media_bytes", LIMIT_INLINE_MEDIA_BYTES},
+        {"reply_bytes", LIMIT_REPLY_BYTES},
+        {"answer_tokens", LIMIT_ANSWER_TOKENS},
+        {"deadline_ms", LIMIT_DEADLINE_MSEC},
+        {"request_keep_seconds", REQUEST_KEEP_SEC},
+    };
+
+    (void)s, (void)work;
+    writer_open(w, DBUS_TYPE_ARRAY, "{sv}");
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        writer_entry_u64(w, limits[i].key, limits[i].value);
+    writer_close(w);
+}
+
+static void get_state(Server *s, const Work *work, Writer *w)
+{
+    (void)work;
+    writer_string(w, status_of(s).state);
+}
+
+static void get_backend(Server *s, const Work *work, Writer *w)
+{
+    (void)work;
+    writer_string(w, status_of(s).backend);
+}
+
+static void get_degraded_reason(Server *s, const Work *work, Writer *w)
+{
+    (void)work;
+    writer_string(w, status_of(s).degraded_reason);
+}
+
+static void get_queue_depth(Server *s, const Work *work, Writer *w)
+{
+    dbus_uint32_t depth = status_of(s).queue_depth;
+
+    (void)work;
+    writer_basic(w, DBUS_TYPE_UINT32, &depth);
+}
+
+static void get_stage(Server *s, const Work *work, Writer *w)
+{
+    (void)s;
+    writer_string(w, work->request->stage);
+}
+
+static void get_progress(Server *s, const Work *work, Writer *w)
+{
+    (void)s;
+    writer_basic(w, DBUS_TYPE_DOUBLE, &work->request->progress);
+}
+
+#define MANAGER OBJECT_MANAGER, PERCEPT_MANAGER
+#define REQUEST OBJECT_REQUEST, PERCEPT_REQUEST
+
+/* clang-format off */
+const Property properties[] = {
+    { MANAGER, "Version",        "s",     PROPERTY_CONSTANT, get_version },
+    { MANAGER, "ApiRevision",    "u",     PROPERTY_CONSTANT, get_api_revision },
+    { MANAGER, "Modalities",     "as",    PROPERTY_CONSTANT, get_modalities },
+    { MANAGER, "Limits",         "a{sv}", PROPERTY_CONSTANT, get_limits },
+    { MANAGER, "State",          "s",     PROPERTY_EMITS,    get_state },
+    { MANAGER, "Backend",        "s",     PROPERTY_EMITS,    get_backend },
+    { MANAGER, "DegradedReason", "s",     PROPERTY_EMITS,    get_degraded_reason },
+    { MANAGER, "QueueDepth",     "u",     PROPERTY_POLL,     get_queue_depth },
+    { REQUEST, "Stage",          "s",     PROPERTY_POLL,     get_stage },
+    { REQUEST, "Progress",       "d",     PROPERTY_POLL,     get_progress },
+};
+/* clang-format on */
+const size_t n_properties = sizeof properties / sizeof *properties;
+
+static void write_variant(Server *s, const Property *p, const Work *work, Writer *w)
+{
+    writer_open(w, DBUS_TYPE_VARIANT, p->signature);
+    p->get(s, work, w);
+    writer_close(w);
+}
+
+/* Those of one object and interface, as an a{sv}. */
+static void write_all(Server *s, const Target *target, const char *interface, bool emitting,
+                      Writer *w)
+{
+    writer_open(w, DBUS_TYPE_ARRAY, "{sv}");
+    for (size_t i = 0; i < n_properties; i++) {
+        const Property *p = &properties[i];
+        if (p->object != target->kind || (*interface && strcmp(p->interface, interface) != 0) ||
+            (emitting && p->change != PROPERTY_EMITS))
+            continue;
+        writer_open(w, DBUS_TYPE_DICT_ENTRY, NULL);
+        writer_string(w, p->name);
+        write_variant(s, p, target->work, w);
+        writer_close(w);
+    }
+    writer_close(w);
+}
+
+static bool has_interface(const Target *target, const char *name)
+{
+    for (size_t i = 0; i < n_interfaces; i++)
+        if ((interfaces[i].objects & target->kind) && strcmp(interfaces[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* An empty interface stands for all of them, as the specification has it. Answers the call when
+ * there is none. */
+static bool check_interface(Server *s, const Target *target, const char *name, DBusMessage *call)
+{
+    if (!*name || has_interface(target, name))
+        return true;
+    server_reply_error(s, call, ERROR_UNKNOWN_INTERFACE, "This object has no such interface.");
+    return false;
+}
+
+static const Property *property_find(const Target *target, const char *interface, const char *name)
+{
+    for (size_t i = 0; i < n_properties; i++)
+        if (properties[i].object == target->kind && strcmp(properties[i].name, name) == 0 &&
+            (!*interface || strcmp(properties[i].interface, interface) == 0))
+            return &properties[i];
+    return NULL;
+}
+
+void properties_get(Server *s, const Target *target, DBusMessage *call)
+{
+    const char *interface, *name;
+    const Property *p;
+    DBusMessage *reply;
+    Writer w;
+
+    (void)dbus_message_get_args(call, NULL, DBUS_TYPE_STRING, &interface, DBUS_TYPE_STRING, &name,
+                                DBUS_TYPE_INVALID);
+    if (!check_interface(s, target, interface, call))
+        return;
+    p = property_find(target, interface, name);
+    if (!p) {
+        server_reply_error(s, call, ERROR_UNKNOWN_PROPERTY, "This object has no such property.");
+        return;
+    }
+    reply = dbus_message_new_method_return(call);
+    if (reply) {
+        writer_init(&w, reply);
+        write_variant(s, p, target->work, &w);
+        reply = writer_end_message(&w, reply);
+    }
+    server_reply(s, call, reply);
+}
+
+void properties_get_all(Server *s, const Target *target, DBusMessage *call)
+{
+    const char *interface;
+    DBusMessage *reply;
+    Writer w;
+
+    (void)dbus_message_get_args(call, NULL, DBUS_TYPE_STRING, &interface, DBUS_TYPE_INVALID);
+    if (!check_interface(s, target, interface, call))
+        return;
+    reply = dbus_message_new_method_return(call);
+    if (reply) {
+        writer_init(&w, reply);
+        write_all(s, target, interface, false, &w);
+        reply = writer_end_message(&w, reply);
+    }
+    server_reply(s, call, reply);
+}
+
+void properties_set(Server *s, const Target *target, DBusMessage *call)
+{
+    DBusMessageIter iter;
+    const char *interface, *name;
+
+    dbus_message_iter_init(call, &iter);
+    dbus_message_iter_get_basic(&iter, &interface);
+    dbus_message_iter_next(&iter);
+    dbus_message_iter_get_basic(&iter, &name);
+    if (!check_interface(s, target, interface, call))
+        return;
+    if (property_find(target, interface, name))
+        server_reply_error(s, call, ERROR_PROPERTY_READ_ONLY, "Properties here are read-only.");
+    else
+        server_reply_error(s, call, ERROR_UNKNOWN_PROPERTY, "This object has no such property.");
+}
+
+void properties_emit(Server *s)
+{
+    const Target manager = {.kind = OBJECT_MANAGER};
+    DBusMessage *m =
+        dbus_message_new_signal(PERCEPT_PATH, DBUS_INTERFACE_PROPERTIES, "PropertiesChanged");
+    Writer w;
+
+    if (!m)
+        return;
+    writer_init(&w, m);
+    writer_string(&w, PERCEPT_MANAGER);
+    write_all(s, &manager, PERCEPT_MANAGER, true, &w);
+    writer_open(&w, DBUS_TYPE_ARRAY, "s");
+    writer_close(&w);
+    m = writer_end_message(&w, m);
+    if (m) {
+        (void)dbus_connection_send(s->connection, m, NULL);
+        dbus_message_unref(m);
+    }
+}

@@ -1,0 +1,45 @@
+#pragma once
+
+/*
+ * The service's end of the bus: owns the libdbus connection, the name, the objects, and everything
+ * that clients have in flight. Used on the thread that runs the event loop only.
+ */
+
+#include <stdint.h>
+
+#include <systemd/sd-event.h>
+
+#include "engine/base/cleanup.h"
+#include "ipc/handlers.h"
+
+typedef struct Server Server;
+
+/* What never changes while the daemon runs; borrowed until server_free(). */
+typedef struct ServerFacts {
+    const char *version;
+    const char *const *modalities; /* NULL-terminated */
+    uint32_t
+        space_length; /* dimension of a whole vector; halves down to a quarter are offered too */
+} ServerFacts;
+
+typedef struct ServerEvents {
+    const Handlers *handlers;
+    /* The bus has gone, or has taken the name from us. */
+    void (*lost)(void *userdata);
+    void *userdata;
+} ServerEvents;
+
+/* bus: "session", "system" or an address. Connects, registers the objects and takes the name, in
+ * this order; the only place where the service waits for the bus. -EEXIST: somebody else owns
+ * the name; -ECONNREFUSED: no such bus. */
+int server_open(sd_event *event, const char *bus, const ServerFacts *facts,
+                const ServerEvents *events, Server **ret_server);
+/* Tells the clients that State, Backend or DegradedReason changed. */
+void server_status_changed(Server *s);
+/* Calls and requests that the daemon has not finished yet. */
+unsigned server_works_open(const Server *s);
+/* Asks the daemon to cancel all work. */
+void server_cancel_all(Server *s);
+/* Every work has ended by now. Sends what is queued, gives the name back. */
+Server *server_close(Server *s);
+DEFINE_CLEANUP(Server *, server_close);

@@ -1,0 +1,367 @@
+#include "ipc/work.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <time.h>
+
+#include "ipc/args.h"
+#include "ipc/request.h"
+
+static void work_unlink(Work *w)
+{
+    LIST_REMOVE(w, link);
+    w->server->n_works--;
+    w->user->n_works--;
+    if (w->peer)
+        w->peer->n_works--;
+}
+
+static void work_free(Work *w)
+{
+    work_unlink(w);
+    if (!w->ended)
+        w->server->n_running--;
+    sd_event_source_disable_unref(w->deadline);
+    request_free(w->request);
+    args_deinit(&w->args);
+    dbus_message_unref(w->call);
+    user_unref(w->user);
+    free(w);
+}
+
+static int work_charge(Peer *p, Failure *failure)
+{
+    Server *s = p->server;
+
+    if (p->n_works >= LIMIT_CALLS_PER_CONNECTION)
+        return failure_set(failure, ERROR_QUOTA_EXCEEDED,
+                           "This connection has %u calls and requests in flight: wait, or Release.",
+                           p->n_works);
+    if (p->user->n_works >= LIMIT_CALLS_PER_UID)
+        return failure_set(failure, ERROR_QUOTA_EXCEEDED,
+                           "This user has %u calls and requests in flight: wait, or Release.",
+                           p->user->n_works);
+    if (s->n_works >= LIMIT_CALLS)
+        return failure_set(failure, ERROR_BUSY, "The service has %u calls in flight: try later.",
+                           s->n_works);
+    return 0;
+}
+
+static int work_new(Peer *p, DBusMessage *call, Work **ret_work)
+{
+    Work *w = calloc(1, sizeof *w);
+
+    if (!w)
+        return -ENOMEM;
+    *w = (Work){
+        .server = p->server,
+        .peer = p,
+        .user = user_ref(p->user),
+        .call = dbus_message_ref(call),
+    };
+    sd_event_now(p->server->event, CLOCK_MONOTONIC, &w->arrived_usec);
+    LIST_INSERT_HEAD(&p->works, w, link);
+    p->n_works++;
+    p->user->n_works++;
+    p->server->n_works++;
+    p->server->n_running++;
+    *ret_work = w;
+    return 0;
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    (void)source, (void)usec;
+    work_time_out(userdata);
+    return 0;
+}
+
+static int work_prepare(Work *w, WorkKind kind, Failure *failure)
+{
+    int r = args_read(w->call, kind, w->server->facts, &w->args, failure);
+
+    if (r >= 0 && kind == WORK_ASK)
+        r = request_new(w, failure);
+    if (r >= 0 && w->args.options.deadline_ms > 0)
+        r = sd_event_add_time_relative(w->server->event, &w->deadline, CLOCK_MONOTONIC,
+                                       (uint64_t)w->args.options.deadline_ms * 1000, 1000,
+                                       on_deadline, w);
+    if (r < 0 && r != -EBADMSG)
+        return failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
+    return r;
+}
+
+void work_start(Peer *p, WorkKind kind, DBusMessage *call)
+{
+    Server *s = p->server;
+    Failure failure;
+    Work *w;
+    int r = work_charge(p, &failure);
+
+    if (r < 0) {
+        server_reply_failure(s, call, &failure);
+        return;
+    }
+    if (work_new(p, call, &w) < 0) {
+        server_reply_error(s, call, ERROR_NO_MEMORY, "Out of memory.");
+        return;
+    }
+    r = work_prepare(w, kind, &failure);
+    /* A call that the daemon finishes at once is gone when start() returns; a request stays
+     * until it is released. */
+    if (r >= 0)
+        r = s->events.handlers->start(s->events.userdata, w, &failure);
+    if (r < 0) {
+        server_reply_failure(s, call, &failure);
+        work_free(w);
+    } else if (kind == WORK_ASK) {
+        const char *path = w->request->path;
+        server_reply_basic(s, call, DBUS_TYPE_OBJECT_PATH, &path);
+    }
+}
+
+void work_cancel(Work *w)
+{
+    if (!w->ended)
+        w->server->events.handlers->cancel(w->server->events.userdata, w);
+}
+
+void work_time_out(Work *w)
+{
+    w->timed_out = true;
+    work_cancel(w);
+}
+
+void work_orphan(Work *w)
+{
+    LIST_REMOVE(w, link);
+    w->peer->n_works--;
+    w->peer = NULL;
+    LIST_INSERT_HEAD(&w->server->gone, w, link);
+    if (w->request)
+        request_orphan(w);
+    if (w->ended)
+        work_free(w);
+    else
+        work_cancel(w);
+}
+
+void work_release(Work *w)
+{
+    work_orphan(w);
+}
+
+/* Marks the end; every way of finishing passes here first. */
+static void work_end(Work *w)
+{
+    assert(!w->ended);
+    w->ended = true;
+    w->job = NULL;
+    w->server->n_running--;
+    w->deadline = sd_event_source_disable_unref(w->deadline);
+}
+
+/* Sends a call's reply and frees the work. */
+static void work_answer(Work *w, DBusMessage *reply)
+{
+    if (w->peer)
+        server_reply(w->server, w->call, reply);
+    else if (reply)
+        dbus_message_unref(reply);
+    work_free(w);
+}
+
+void work_fail(Work *w, ErrorCode code, const char *message)
+{
+    DBusMessage *m;
+    Writer writer;
+
+    if (w->timed_out && code == ERROR_CANCELLED) {
+        code = ERROR_TIMEOUT;
+        message = "The deadline of this call has passed.";
+    }
+    work_end(w);
+    if (!w->request) {
+        if (w->peer)
+            server_reply_error(w->server, w->call, code, message);
+        work_free(w);
+        return;
+    }
+    m = dbus_message_new(DBUS_MESSAGE_TYPE_ERROR);
+    if (m) {
+        writer_init(&writer, m);
+        writer_string(&writer, message);
+        if (!dbus_message_set_error_name(m, error_name(code)))
+            writer.error = -ENOMEM;
+        m = writer_end_message(&writer, m);
+    }
+    request_ended(w, m);
+    if (!w->peer)
+        work_free(w);
+}
+
+/* The size is known before anything is built. */
+static bool reply_fits(size_t n, size_t size)
+{
+    return n <= LIMIT_REPLY_BYTES / (size > 0 ? size : 1);
+}
+
+void work_finish_vectors(Work *w, const uint8_t *vectors, size_t vector_size, const WorkInfo *info)
+{
+    DBusMessage *reply;
+    Writer writer;
+
+    if (!reply_fits(w->args.n_texts, vector_size)) {
+        work_fail(w, ERROR_TOO_LARGE, "The vectors do not fit into one reply: split the call.");
+        return;
+    }
+    work_end(w);
+    reply = dbus_message_new_method_return(w->call);
+    if (reply) {
+        writer_init(&writer, reply);
+        writer_open(&writer, DBUS_TYPE_ARRAY, "ay");
+        for (size_t i = 0; i < w->args.n_texts; i++)
+            writer_bytes(&writer, vectors + i * vector_size, vector_size);
+        writer_close(&writer);
+        writer_info(&writer, info, NULL);
+        reply = writer_end_message(&writer, reply);
+    }
+    work_answer(w, reply);
+}
+
+void work_finish_items(Work *w, const WorkItem *items, size_t vector_size, const WorkInfo *info)
+{
+    DBusMessage *reply;
+    Writer writer;
+
+    work_end(w);
+    reply = dbus_message_new_method_return(w->call);
+    if (reply) {
+        writer_init(&writer, reply);
+        writer_open(&writer, DBUS_TYPE_ARRAY, "(uay)");
+        for (size_t i = 0; i < w->args.n_media; i++) {
+            dbus_uint32_t status = items[i].status;
+            writer_open(&writer, DBUS_TYPE_STRUCT, NULL);
+            writer_basic(&writer, DBUS_TYPE_UINT32, &status);
+            writer_bytes(&writer, items[i].vector, status == ERROR_NONE ? vector_size : 0);
+            writer_close(&writer);
+        }
+        writer_close(&writer);
+        writer_info(&writer, info, NULL);
+        reply = writer_end_message(&writer, reply);
+    }
+    work_answer(w, reply);
+}
+
+void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, const WorkInfo *info)
+{
+    DBusMessage *reply;
+    Writer writer;
+
+    work_end(w);
+    reply = dbus_message_new_method_return(w->call);
+    if (reply) {
+        writer_init(&writer, reply);
+        writer_open(&writer, DBUS_TYPE_ARRAY, "(sd)");
+        for (size_t i = 0; i < w->args.n_texts; i++) {
+            writer_open(&writer, DBUS_TYPE_STRUCT, NULL);
+            writer_string(&writer, w->args.texts[scores[i].label].data);
+            writer_basic(&writer, DBUS_TYPE_DOUBLE, &scores[i].score);
+            writer_close(&writer);
+        }
+        writer_close(&writer);
+        writer_info(&writer, info, metric);
+        reply = writer_end_message(&writer, reply);
+    }
+    work_answer(w, reply);
+}
+
+void work_finish_answer(Work *w, const char *finish, const WorkInfo *info)
+{
+    DBusMessage *m = dbus_message_new(DBUS_MESSAGE_TYPE_METHOD_RETURN);
+    TextBuffer *text = &w->request->text;
+    Writer writer;
+
+    if (m && (text_end(text) < 0 || w->request->text_lost)) {
+        dbus_message_unref(m);
+        m = NULL;
+    }
+    if (m) {
+        writer_init(&writer, m);
+        writer_open(&writer, DBUS_TYPE_ARRAY, "{sv}");
+        writer_entry_string(&writer, "text", text->data ? text->data : "");
+        writer_entry_string(&writer, "finish", finish);
+        writer_entry_open(&writer, "info", "a{sv}");
+        writer_info(&writer, info, NULL);
+        writer_entry_close(&writer);
+        writer_close(&writer);
+        m = writer_end_message(&writer, m);
+    }
+    work_end(w);
+    request_ended(w, m);
+    if (!w->peer)
+        work_free(w);
+}
+
+void writer_info(Writer *w, const WorkInfo *info, const char *metric)
+{
+    writer_open(w, DBUS_TYPE_ARRAY, "{sv}");
+    writer_entry_string(w, "model", info->model);
+    writer_entry_string(w, "digest", info->digest);
+    writer_entry_string(w, "backend", info->backend);
+    writer_entry_u32(w, "dimension", info->dimension);
+    writer_entry_string(w, "dtype", info->dtype == VECTOR_F16 ? "f16" : "f32");
+    writer_entry_bool(w, "normalised", info->normalised);
+    writer_entry_open(w, "truncated", "ab");
+    writer_open(w, DBUS_TYPE_ARRAY, "b");
+    for (size_t i = 0; i < info->n_items; i++) {
+        dbus_bool_t truncated = info->truncated && info->truncated[i];
+        writer_basic(w, DBUS_TYPE_BOOLEAN, &truncated);
+    }
+    writer_close(w);
+    writer_entry_close(w);
+    writer_entry_u64(w, "tokens", info->tokens);
+    writer_entry_double(w, "effort", info->effort);
+    writer_entry_u64(w, "weight_bytes", info->weight_bytes);
+    writer_entry_u64(w, "kv_bytes", info->kv_bytes);
+    writer_entry_double(w, "queued_ms", info->queued_ms);
+    writer_entry_double(w, "computed_ms", info->computed_ms);
+    if (metric)
+        writer_entry_string(w, "metric", metric);
+    writer_close(w);
+}
+
+WorkArgs *work_args(Work *w)
+{
+    return &w->args;
+}
+
+const char *work_sender(const Work *w)
+{
+    return w->peer ? w->peer->name : "";
+}
+
+uid_t work_uid(const Work *w)
+{
+    return w->user->uid;
+}
+
+const char *work_path(const Work *w)
+{
+    return w->request ? w->request->path : "";
+}
+
+uint64_t work_arrived_usec(const Work *w)
+{
+    return w->arrived_usec;
+}
+
+void work_set_job(Work *w, void *job)
+{
+    w->job = job;
+}
+
+void *work_job(const Work *w)
+{
+    return w->job;
+}

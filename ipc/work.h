@@ -1,0 +1,41 @@
+#pragma once
+
+/*
+ * The inside of a Work. It lives until the daemon has finished it and, if it is a request, its
+ * client has released it as well; all that time it is charged to its connection and its uid.
+ */
+
+#include "ipc/peer.h"
+#include "ipc/writer.h"
+
+typedef struct Request Request;
+
+struct Work {
+    LIST_ENTRY(Work) link; /* of its peer's works, or of the server's `gone` ones */
+    Server *server;
+    Peer *peer; /* NULL after it left */
+    User *user;
+    DBusMessage *call; /* the arguments point into it */
+    WorkArgs args;
+    void *job;
+    uint64_t arrived_usec;
+    sd_event_source *deadline;
+    bool timed_out;
+    bool ended;
+    Request *request; /* NULL unless WORK_ASK */
+};
+
+/* Reads the arguments, charges the quotas and hands the work to the daemon; answers the call on
+ * every failure. */
+void work_start(Peer *p, WorkKind kind, DBusMessage *call);
+/* Asks the daemon to stop. The work may be freed when this returns. */
+void work_cancel(Work *w);
+/* The same, to be reported as a time-out. */
+void work_time_out(Work *w);
+/* The client has left: nothing is sent to it any more. */
+void work_orphan(Work *w);
+/* The request's client wants no more of it. */
+void work_release(Work *w);
+
+/* Appends info as an a{sv}; metric NULL: there are no scores. */
+void writer_info(Writer *w, const WorkInfo *info, const char *metric);

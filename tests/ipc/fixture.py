@@ -1,0 +1,211 @@
+"""A private bus, a service on it, and clients: what the tests of this folder share."""
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+
+import dbus
+import dbus.bus
+
+NAME = "org.perceptd.Percept1"
+PATH = "/org/perceptd/Percept1"
+MANAGER = NAME + ".Manager"
+REQUEST = NAME + ".Request"
+ERROR = NAME + ".Error."
+STANDARD = "org.freedesktop.DBus.Error."
+PROPERTIES = "org.freedesktop.DBus.Properties"
+INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
+
+DELTA, PROGRESS, END, STREAM_ERROR = 0, 2, 3, 4
+
+
+class Bus:
+    """A dbus-daemon of our own, of the session's kind."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="perceptd-test-")
+        self.daemon = subprocess.Popen(
+            ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address=1",
+             f"--address=unix:dir={self.folder}"], stdout=subprocess.PIPE, text=True)
+        self.address = self.daemon.stdout.readline().strip()
+
+    def close(self):
+        self.daemon.terminate()
+        self.daemon.wait()
+        self.daemon.stdout.close()
+        shutil.rmtree(self.folder)
+
+    def connect(self):
+        return dbus.bus.BusConnection(self.address)
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, bus):
+        self.connection = bus.connect()
+        self.name = self.connection.get_unique_name()
+
+    def close(self):
+        self.connection.close()
+
+    def call(self, member, signature, *args, path=PATH, interface=MANAGER, timeout=30):
+        return self.connection.call_blocking(NAME, path, interface, member, signature, args,
+                                             timeout=timeout)
+
+    def property(self, name, path=PATH, interface=MANAGER):
+        return self.call("Get", "ss", interface, name, path=path, interface=PROPERTIES)
+
+    def embed(self, *texts, **options):
+        return self.call("EmbedText", "asa{sv}", texts, options)
+
+    def ask(self, question, media=(), timeout=30, **options):
+        media = [(dbus.types.UnixFd(fd), hint) for fd, hint in media]
+        path = self.call("Ask", "sa(hs)a{sv}", question, media, options, timeout=timeout)
+        return Request(self, path)
+
+
+class Request:
+    def __init__(self, client, path):
+        self.client, self.path = client, path
+
+    def call(self, member, signature="", *args, **kwargs):
+        return self.client.call(member, signature, *args, path=self.path, interface=REQUEST,
+                                **kwargs)
+
+    def wait(self, timeout=30):
+        return self.call("Wait", timeout=timeout)
+
+    def text(self):
+        return str(self.wait()["text"])
+
+    def cancel(self):
+        self.call("Cancel")
+
+    def release(self):
+        self.call("Release")
+
+    def stream(self):
+        return Stream(self.call("OpenStream", "a{sv}", {}).take())
+
+
+class Stream:
+    """Frames of one answer as (kind, text); checks what every frame must have."""
+
+    def __init__(self, fd):
+        self.socket = socket.socket(fileno=fd)
+        self.socket.settimeout(30)
+        self.sequence = 0
+
+    def frame(self):
+        packet = self.socket.recv(1 << 16)
+        if not packet:
+            return None
+        sequence, kind, zero = struct.unpack_from("<IB3s", packet)
+        assert sequence == self.sequence, (sequence, self.sequence)
+        assert zero == b"\0\0\0"
+        self.sequence += 1
+        return kind, packet[8:].decode()
+
+    def frames(self):
+        """All that are left; the stream is closed then."""
+        found = list(iter(self.frame, None))
+        self.close()
+        return found
+
+    def close(self):
+        self.socket.close()
+
+
+def deltas(frames):
+    return "".join(text for kind, text in frames if kind == DELTA)
+
+
+class ServiceTest(unittest.TestCase):
+    """Starts command(bus) for the class; after each test the service must serve the next call."""
+
+    @classmethod
+    def command(cls, bus):
+        raise NotImplementedError
+
+    @classmethod
+    def start(cls):
+        cls.service = subprocess.Popen(cls.command(cls.bus), stdout=subprocess.PIPE, text=True)
+        for _ in range(500):
+            client = Client(cls.bus)
+            owned = client.connection.name_has_owner(NAME)
+            client.close()
+            if owned:
+                return
+            if cls.service.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError("the service did not start")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.bus = Bus()
+        cls.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.stop()
+        finally:
+            cls.bus.close()
+
+    @classmethod
+    def stop(cls):
+        """A clean end: whatever a sanitizer or an assertion found shows in the status."""
+        cls.service.send_signal(signal.SIGTERM)
+        status = cls.service.wait(60)
+        cls.service.stdout.close()
+        assert status == 0, f"the service ended with {status}"
+
+    def setUp(self):
+        self.client = Client(self.bus)
+        self.addCleanup(self.check_alive)
+
+    def check_alive(self):
+        self.assertIsNone(self.service.poll(), "the service died")
+        client = Client(self.bus)
+        self.assertEqual(len(client.embed("still there")[0]), 1)
+        client.close()
+        self.client.close()
+
+    def another_client(self):
+        client = Client(self.bus)
+        self.addCleanup(client.close)
+        return client
+
+    def refused(self, name, function, *args, **kwargs):
+        """Calls and returns the error's text; the error must have this name."""
+        with self.assertRaises(dbus.DBusException) as caught:
+            function(*args, **kwargs)
+        self.assertEqual(caught.exception.get_dbus_name().replace(ERROR, "").replace(STANDARD, ""),
+                         name)
+        return caught.exception.get_dbus_message()
+
+    def eventually(self, condition, seconds=10):
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, "it did not happen")
+            time.sleep(0.01)
+
+
+def memfd(data=b"", seals=0):
+    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, data)
+    if seals:
+        import fcntl
+        fcntl.fcntl(fd, 1033, seals)  # F_ADD_SEALS
+    return fd
+
+
+SEALS = 0x1 | 0x2 | 0x4 | 0x8  # SEAL, SHRINK, GROW, WRITE
