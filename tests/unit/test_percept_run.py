@@ -97,9 +97,9 @@ class PerceptRun(unittest.TestCase):
         self.assertIn(digest, run(self.model, "info").stdout)
 
     def test_no_encoders(self):
-        """The tiny model has a decoder only: what needs an encoder says which tensor is missing."""
-        self.refused(1, "tensor", self.model, "embed", "a red circle")
-        self.refused(1, "tensor", self.model, "generate", "What?")
+        """The tiny model has a decoder only: what needs an encoder says what is missing."""
+        self.refused(1, "percept.encoder", self.model, "embed", "a red circle")
+        self.refused(1, "percept.encoder", self.model, "generate", "What?")
 
 
 if __name__ == "__main__":
