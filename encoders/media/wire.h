@@ -1,0 +1,29 @@
+#pragma once
+
+/*
+ * The two messages between a helper and its client: one packet each, over a socket pair. With the
+ * request come two descriptors: the file, and an empty memfd for the result. Private to this
+ * folder.
+ */
+
+#include "encoders/media/media.h"
+#include "encoders/media/reason.h"
+
+/* Where the helper finds its end of the socket pair. */
+#define WIRE_FD 3
+
+typedef struct WireRequest {
+    uint32_t kind;
+    uint32_t max_patches;
+    uint32_t region[4];
+    uint32_t truncate_audio;
+} WireRequest;
+
+typedef struct WireReply {
+    uint32_t reason;
+    uint32_t kind; /* what the memfd holds */
+    uint32_t width, height, source_width, source_height;
+    uint32_t n_samples, source_rate, source_channels;
+    uint32_t truncated;
+    uint32_t retiring; /* this helper ends now */
+} WireReply;
