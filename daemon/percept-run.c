@@ -110,7 +110,7 @@ static int number_parse(const char *name, const char *text, double min, double m
 
 static int count_parse(const char *name, const char *text, uint32_t max, uint32_t *ret)
 {
-    double value;
+    double value = 0;
     int r = number_parse(name, text, 0, max, &value);
     if (r < 0)
         return r;
@@ -140,7 +140,7 @@ static int media_add(RunOptions *o, MediaKind kind, const char *path)
 
 static int option_apply(RunOptions *o, int option, const char *value)
 {
-    double number;
+    double number = 0;
     int r;
 
     switch (option) {
