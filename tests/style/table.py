@@ -32,7 +32,8 @@ PUBLIC = [
     "encoders/media/media.h",
     "fusion/space.h",
     "fusion/splice.h",
-    "ipc/*.h",
+    *(f"ipc/{name}.h" for name in
+      ("client", "error", "handlers", "limits", "names", "server", "text")),
 ]
 
 
@@ -57,6 +58,8 @@ FOLDERS = {
     "daemon": Folder("daemon/*.h", PUBLIC, [SYSTEMD], only={
         "daemon/run-canvas.c": [PNG], "daemon/run-job.h": [JANSSON]}),
     "tests": Folder("tests/**.h", PUBLIC, [DBUS, SYSTEMD]),
+    "tests/ipc": Folder("tests/**.h", [*PUBLIC, "ipc/*.h"], [DBUS, SYSTEMD]),
+    "tests/media": Folder("tests/**.h", PUBLIC, [MEDIA_LIBS]),
     "tests/kernels": Folder("tests/**.h", [*PUBLIC, "engine/cpu/**.h"]),
 }
 
