@@ -33,7 +33,7 @@ PUBLIC = [
     "fusion/space.h",
     "fusion/splice.h",
     *(f"ipc/{name}.h" for name in
-      ("client", "error", "handlers", "limits", "names", "server", "text")),
+      ("client", "error", "handlers", "input", "limits", "names", "server", "text")),
 ]
 
 
