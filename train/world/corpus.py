@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from train.world.audio import audio_example
+from train.world.example import pick
 from train.world.image import MIX, image_example
 from train.world.text import text_example
 
@@ -20,17 +22,13 @@ def _lines(example) -> Iterator[str]:
 
 
 def _examples(rng) -> Iterator:
-    """Pictures, sounds and text in turn; sounds only where their generator can run."""
-    try:
-        from train.world.audio_language import language_example as sound_example
-    except ImportError:
-        sound_example = None
+    """Pictures, text and sounds in turn."""
     buckets = list(MIX)
     while True:
-        yield image_example(rng, buckets[int(rng.random() * len(buckets))], "train", rng.random())
+        for _ in range(3):
+            yield image_example(rng, pick(rng, buckets), "train", rng.random())
         yield text_example(rng, "train")
-        if sound_example:
-            yield sound_example(rng, "train")
+        yield audio_example(rng, 2.56, "train", rng.random())
 
 
 def corpus_lines(n: int, seed: int = 0) -> Iterator[str]:

@@ -69,10 +69,10 @@ QUESTIONS = {
         "Yes or no: is {what} there?"),
     "shape.largest": (
         "What is the largest shape?", "Which shape is the biggest?", "Name the largest shape.", "What is the biggest thing?",
-        "Which shape is larger than the others?", "What shape takes up the most space?"),
+        "Which shape is larger than the others?", "Which shape has the greatest size?"),
     "shape.smallest": (
         "What is the smallest shape?", "Which shape is the smallest?", "Name the smallest shape.", "What is the smallest thing?",
-        "Which shape is smaller than the others?", "What shape takes up the least space?"),
+        "Which shape is smaller than the others?", "Which shape has the least size?"),
     "shape.fill": (
         "Is the {what} solid, striped or outlined?", "How is the {what} drawn: solid, striped or outlined?",
         "Is the {what} filled: solid, striped or outlined?", "Solid, striped or outlined: what is the {what}?",

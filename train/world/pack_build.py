@@ -35,7 +35,7 @@ SIDE = 112
 ASCII = range(0x20, 0x7F)
 STYLES = re.compile(r"^(regular|book|roman|medium|bold|italic|oblique|bold ?italic|bold ?oblique|semibold|light)$", re.I)
 NOT_FONTS = re.compile(r"emoji|symbol|dingbat|math|caps|dunhill|unslanted|quotation|d050000l|display|adf std no|"
-                       r"classical serif|upright italic|proportional|largelineheight|noloopk|webfont|tamil|minus", re.I)
+                       r"classical serif|upright italic|proportional|keyboard|monoisome|thin|largelineheight|noloopk|webfont|tamil|minus", re.I)
 STYLES_PER_FAMILY = 4
 WORDS = 14000
 
@@ -116,11 +116,11 @@ def font_record(path: str, number: int):
     font = TTFont(path, fontNumber=number, lazy=True)
     names = font["name"]
     family = names.getDebugName(16) or names.getDebugName(1) or ""
-    style = names.getDebugName(17) or names.getDebugName(2) or ""
+    style = re.sub(r"^\d+ ", "", names.getDebugName(17) or names.getDebugName(2) or "")
     cmap = font.getBestCmap() or {}
     if NOT_FONTS.search(f"{family} {style} {path}") or not STYLES.match(style) or any(c not in cmap for c in ASCII):
         return None
-    return family.strip(), style.lower()
+    return re.sub(r" \d+$", "", family.strip()), style.lower()
 
 
 def cut_font(path: str) -> bytes:
@@ -163,7 +163,7 @@ def words() -> list[str]:
     with open("/usr/share/dict/words", encoding="utf-8") as lines:
         known = {line.strip() for line in lines}
     rude = {"fuck", "fucking", "fucked", "shit", "bitch", "cunt", "nigger", "nigga", "faggot", "whore", "slut", "rape", "porn",
-            "pussy", "dick", "cock", "asshole", "bastard"}
+            "pussy", "dick", "cock", "asshole", "bastard", "suicide"}
     return [w for w in top_n_list("en", 60000) if re.fullmatch("[a-z]{1,10}", w) and w in known and w not in rude
             and (len(w) > 1 or w in "ai")][:WORDS]
 

@@ -55,12 +55,9 @@ class Asker:
             return None
         thing = pick(self.rng, self.single)
         columns, rows = GRIDS[self.scene.bucket]
-        ways = ["shape.where"]
-        if columns == 2 or thing.cell[0] != 1:
-            ways.append("shape.side")
-        if rows == 2 or thing.cell[1] != 1:
-            ways.append("shape.height")
-        way = pick(self.rng, ways)
+        way = pick(self.rng, ("shape.where", "shape.side", "shape.height"))
+        if way == "shape.side" and columns == 3 and thing.cell[0] == 1 or way == "shape.height" and rows == 3 and thing.cell[1] == 1:
+            return None
         if way == "shape.side":
             answer = "left" if thing.cell[0] == 0 else "right"
         elif way == "shape.height":
@@ -95,13 +92,16 @@ class Asker:
         return pair and self.ask("shape.relative", pair[1], a=self.name(pair[0]), b=self.name(pair[2]))
 
     def next_to(self):
-        """What is left of the star: only when exactly one thing is, and nothing is in between."""
+        """What is left of the star: only where one thing alone lies to that side, and straight."""
         for two in sample(self.rng, self.single, len(self.single)):
-            found = {side: [t for t in self.scene.things if t is not two and direction([t], [two]) == side] for side in RELATIONS}
-            sides = [side for side, things in found.items() if len(things) == 1]
+            x, y = two.cell
+            beyond = {
+                "left": [t for t in self.scene.things if t.cell[0] < x], "right": [t for t in self.scene.things if t.cell[0] > x],
+                "above": [t for t in self.scene.things if t.cell[1] < y], "below": [t for t in self.scene.things if t.cell[1] > y]}
+            sides = [side for side, there in beyond.items() if len(there) == 1 and direction(there, [two]) == side]
             if sides:
                 side = pick(self.rng, sides)
-                one = found[side][0]
+                one = beyond[side][0]
                 return self.ask("shape.next", a(f"{one.colour} {one.kind}"), b=self.name(two), rel=RELATIONS[side][0])
         return None
 

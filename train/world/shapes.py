@@ -183,10 +183,11 @@ def place(rng, things, bucket: str, size) -> None:
     reach = min(w, h) / 2
     for thing, cell in zip(things, chosen):
         thing.cell = cell
-        lo, hi = (0.74, 0.94) if thing.big else (0.46, 0.56)
+        lo, hi = (0.78, 0.94) if thing.big else (0.44, 0.52)
         thing.radius = int(span(rng, lo, hi) * reach - 1)
         thing.radius -= thing.radius % 2 if thing.radius > 16 else 0    # fewer masks to keep
-        slack_x, slack_y = w / 2 - thing.radius - 1, h / 2 - thing.radius - 1
+        free = 0.6 if len(things) > 1 else 1.0      # left of must look like left of
+        slack_x, slack_y = free * (w / 2 - thing.radius - 1), free * (h / 2 - thing.radius - 1)
         thing.x = (cell[0] + 0.5) * w + span(rng, -slack_x, slack_x)
         thing.y = (cell[1] + 0.5) * h + span(rng, -slack_y, slack_y)
 
@@ -281,6 +282,8 @@ class Scene:
                 rest = sample(rng, rest, len(rest))
             pair = f"{names[i]} {words} {names[j]}"
             return f"{pair}, and {listed(rest)}" if rest else pair
+        if self.layout is None:
+            return listed(names if rng is None else sample(rng, names, len(names)))
         if len(self.things) == 1:
             return f"{names[0]} {PLACES[self.layout]}"
         if self.layout == "spread":

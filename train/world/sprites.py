@@ -79,9 +79,14 @@ def similar(rng, names, at: int) -> str:
     return names[(at + step) % len(names)]
 
 
+def several_share(bucket: str, difficulty: float) -> float:
+    """How often a picture of sprites has two or three of them."""
+    return 0.0 if bucket == "small" else 0.25 * difficulty + (0.25 if bucket in ("wide", "tall") else 0.0)
+
+
 def one_sprite(rng, bucket: str, split: str, difficulty: float) -> Example:
     pack = assets.load()
-    names = pack.sprite_names
+    names = pack.sprite_order
     at = draw(rng, 0, len(names) - 1)
     sprite = pick(rng, pack.looks[names[at]])
     h, w = BUCKETS[bucket]
@@ -99,7 +104,8 @@ def one_sprite(rng, bucket: str, split: str, difficulty: float) -> Example:
         ask(rng, split, "sprite.is", "yes" if yes else "no", what=thing(name if yes else other)),
         ask(rng, split, "caption", thing(name)),
     ]
-    if coin(rng, 1 / 7):  # as often as two and three are asked for
+    several = several_share(bucket, difficulty)
+    if coin(rng, several / 3 / (1 - several)):  # as often as two and three are asked for
         qa.append(ask(rng, split, "sprite.count", "one"))
     return Example(
         skill="emoji" if sprite.look == "emoji" else "icon", key=key_of("sprite", name), image=canvas.finish(rng, page, difficulty),
@@ -161,5 +167,5 @@ def order_question(rng, split: str, names, upright: bool):
 
 
 def sprite_example(rng, bucket: str, split: str, difficulty: float) -> Example:
-    several = 0.0 if bucket == "small" else 0.25 * difficulty + (0.25 if bucket == "wide" or bucket == "tall" else 0.0)
+    several = several_share(bucket, difficulty)
     return (several_sprites if coin(rng, several) else one_sprite)(rng, bucket, split, difficulty)

@@ -55,8 +55,8 @@ TEMPLATES = {
                "Which is the plural form of {a}?", "Tell me the plural of {a}."),
     "sides": ("How many sides does {a} have?", "How many corners does {a} have?", "Count the sides of {a}.", "How many edges has {a}?",
               "What is the number of sides of {a}?", "Tell me how many sides {a} has."),
-    "set": ("Is {a} a {b}?", "Is {a} the name of a {b}?", "Would you call {a} a {b}?", "Yes or no: is {a} a {b}?", "Is the word {a} for a {b}?",
-            "Does {a} name a {b}?"),
+    "set": ("Is {a} {b}?", "Is {a} the name of {b}?", "Would you call {a} {b}?", "Yes or no: is {a} {b}?", "Is the word {a} for {b}?",
+            "Does {a} name {b}?"),
     "which_set": ("What is {a}: {b}?", "Is {a} {b}?", "Which is {a}, {b}?", "What kind of thing is {a}, {b}?", "{a} is what: {b}?",
                   "Tell me what {a} is: {b}?"),
     "odd_one": ("Which does not belong: {a}?", "Find the odd one out: {a}.", "Which one is different: {a}?", "What does not fit: {a}?",
@@ -184,7 +184,7 @@ def _set(rng):
     yes = coin(rng)
     name = pick(rng, list(SETS))
     home = name if yes else pick(rng, [s for s in SETS if s != name])
-    return {"a": pick(rng, SETS[home]), "b": name}, "yes" if yes else "no"
+    return {"a": pick(rng, SETS[home]), "b": a(name)}, "yes" if yes else "no"
 
 
 def _which_set(rng):

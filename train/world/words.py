@@ -14,6 +14,7 @@ from train.world.phrases import INTERFACE
 
 LETTER_SHARE = 0.02     # a first or last letter is asked for so that none comes up much more often than this
 LONGEST = 10
+RANDOM = 0.15           # share of words that are random letters
 
 
 class Lexicon:
@@ -27,11 +28,11 @@ class Lexicon:
         self.share = [self._shares(0), self._shares(-1)]
 
     def _shares(self, at: int) -> dict[str, float]:
-        """Of each letter at this end, the lengths being equally likely."""
-        shares = dict.fromkeys(string.ascii_lowercase, 0.0)
+        """Of each letter at this end, the lengths being equally likely and a part being random letters."""
+        shares = dict.fromkeys(string.ascii_lowercase, RANDOM / 26)
         for words in self.by_length.values():
             for word in words:
-                shares[word[at]] += 1 / len(words) / LONGEST
+                shares[word[at]] += (1 - RANDOM) / len(words) / LONGEST
         return shares
 
 
@@ -58,18 +59,17 @@ def number_text(rng) -> str:
 
 
 def cased(rng, word: str) -> str:
-    """One letter stays small: alone, many capitals differ from it in size only."""
+    """A letter alone stays small, since many capitals differ from it in size only; and a capital I before random letters
+    might be an l."""
     at = rng.random() if len(word) > 1 else 1.0
-    return word.upper() if at < 0.12 else word.capitalize() if at < 0.25 else word
+    if at < 0.12:
+        return word.upper()
+    return word.capitalize() if at < 0.25 and word in known_words() else word
 
 
 def word_of(rng, n: int) -> str:
-    """A word of n letters, in lower case: 15% random letters."""
-    return random_letters(rng, n) if n == 1 or coin(rng, 0.15) else pick(rng, lexicon().by_length[n])
-
-
-def is_plain_word(text: str) -> bool:
-    return text.isalpha() and text.isascii()
+    """A word of n letters, in lower case, or at times random letters."""
+    return random_letters(rng, n) if n == 1 or coin(rng, RANDOM) else pick(rng, lexicon().by_length[n])
 
 
 @lru_cache(maxsize=None)
@@ -77,14 +77,14 @@ def interface(most: int) -> list[str]:
     return [text for text in INTERFACE if len(text) <= most]
 
 
-def text_of(rng, difficulty: float, most: int = 24) -> str:
-    """What to write: a word (its length uniform), an interface string, a number."""
+def text_of(rng, difficulty: float, most: int) -> tuple[str, str]:
+    """What to write and its sort: a word (its length uniform), an interface string or a number."""
     at = rng.random()
     if at < 0.70 or difficulty < 0.2:
-        return cased(rng, word_of(rng, draw(rng, 1, max(3, round(LONGEST * min(1.0, 2 * difficulty))))))
+        return cased(rng, word_of(rng, draw(rng, 1, max(3, round(LONGEST * min(1.0, 2 * difficulty)))))), "word"
     if at < 0.88:
-        return pick(rng, interface(most))
-    return number_text(rng)
+        return pick(rng, interface(most)), "interface"
+    return number_text(rng), "number"
 
 
 # --- drawing ------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def word_example(rng, bucket: str, split: str, difficulty: float) -> Example:
     two = h >= 90 and coin(rng, 0.35 * difficulty)
     ink, ground, dark = pair_of_colours(rng, split)
     while True:
-        lines = [text_of(rng, difficulty, most) for _ in range(1 + two)]
+        lines, sorts = zip(*(text_of(rng, difficulty, most) for _ in range(1 + two)))
         if max(map(len, lines)) > most:
             continue
         page = canvas.background(rng, (w, h), ground, split, 0.5 * difficulty)
@@ -158,10 +158,11 @@ def word_example(rng, bucket: str, split: str, difficulty: float) -> Example:
     qa = [ask(rng, split, "word.read", told), ask(rng, split, "caption", f'the text "{told}"')]
     if two:
         qa += [ask(rng, split, "word.line", lines[0], "word.line1"), ask(rng, split, "word.line", lines[1], "word.line2")]
-    if coin(rng, 0.3):
+    else:
+        qa += [is_question(rng, split, told, sorts[0], most)]
+        qa += word_questions(rng, split, told) if sorts[0] == "word" else []
+    if len(qa) < 6 and coin(rng, 0.3):
         qa.append(ask(rng, split, "word.shade", "dark on light" if dark else "light on dark"))
-    if not two:
-        qa += word_questions(rng, split, lines[0])
     return Example(
         skill="word", key=key_of("text", told), image=canvas.finish(rng, page, 0.7 * difficulty),
         captions=[caption(rng, split, "word", x=told) for _ in range(2)], spoken=spoken_text(told),
@@ -179,32 +180,35 @@ def known_words() -> frozenset:
 
 
 def word_questions(rng, split: str, text: str) -> list:
-    if not is_plain_word(text) or len(text) > LONGEST:
-        return []
-    out = [is_question(rng, split, text)]
+    out = []
     if coin(rng, 0.4):
         out.append(ask(rng, split, "word.letters", NUMBERS[len(text)]))
     end = draw(rng, 0, 1)
     letter = text[-end].lower()
-    if coin(rng, 0.4 * min(1.0, LETTER_SHARE / max(1e-9, lexicon().share[end][letter]))):
+    if coin(rng, 0.4 * min(1.0, LETTER_SHARE / lexicon().share[end][letter])):
         out.append(ask(rng, split, "word.last" if end else "word.first", letter))
-    # Capitals are rarer than small letters: ask for them only as often.
+    # Capitals are rarer than small letters: small ones are asked for only as often.
     if len(text) > 1 and (text.isupper() or text.islower() and coin(rng, 0.16)):
         out.append(ask(rng, split, "word.case", "upper case" if text.isupper() else "lower case"))
     return out
 
 
-def is_question(rng, split: str, text: str):
-    """The word itself or one drawn like it: of its length, half of the time with its first letter."""
+def is_question(rng, split: str, text: str, sort: str, most: int):
+    """The text itself, or another that is drawn like it."""
     if coin(rng):
         return ask(rng, split, "word.is", "yes", what=f'"{text}"')
-    other = text.lower()
-    for _ in range(5):
-        alike = lexicon().by_start.get((len(text), text[0].lower()), [])
-        other = pick(rng, alike) if alike and coin(rng) else word_of(rng, len(text))
-        if other != text.lower():
-            break
-    if other == text.lower():
-        return ask(rng, split, "word.is", "yes", what=f'"{text}"')
-    other = other.upper() if text.isupper() and len(text) > 1 else other.capitalize() if text[0].isupper() else other
-    return ask(rng, split, "word.is", "no", what=f'"{other}"')
+    while True:
+        other = other_text(rng, text, sort, most)
+        if other != text:
+            return ask(rng, split, "word.is", "no", what=f'"{other}"')
+
+
+def other_text(rng, text: str, sort: str, most: int) -> str:
+    """For a word one of its length and case, half of the time with its first letter."""
+    if sort == "interface":
+        return pick(rng, interface(most))
+    if sort == "number":
+        return number_text(rng)
+    alike = lexicon().by_start.get((len(text), text[0].lower()), [])
+    other = pick(rng, alike) if len(alike) > 1 and coin(rng) else word_of(rng, len(text))
+    return other.upper() if text.isupper() else other.capitalize() if text[0].isupper() else other
