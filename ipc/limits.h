@@ -23,8 +23,8 @@
 #define LIMIT_HANDLE_TOKEN         64
 #define LIMIT_ANSWER_TOKENS        1024
 #define LIMIT_DEADLINE_MSEC        600000u
-#define LIMIT_READERS_PER_UID      8 /* threads that read descriptors */
-#define LIMIT_READERS              64
+#define LIMIT_READERS_PER_UID      4 /* threads that read descriptors */
+#define LIMIT_READERS              32
 
 #define INPUT_DEADLINE_MSEC 10000u /* to read one pipe, socket or file */
 #define REQUEST_KEEP_SEC    600u   /* a finished request that nobody releases */

@@ -1,0 +1,42 @@
+#pragma once
+
+/*
+ * perceptd.conf: sections of Key=Value lines, comments after # or ;. A file is read into a new
+ * Config, which replaces the old one only if all of it is sound.
+ *
+ *     [Model]
+ *     Name=percept-spark     file name in the model folders, without .gguf, or a path
+ *     Precision=int8         int8 or f32
+ *     [Engine]
+ *     Threads=0              0: as many as the process may use
+ *     Cpu=native             or plain, avx2, avx512, avx512vnni
+ *     [Answers]
+ *     MaxTokens=256          where a question says nothing
+ *     [Log]
+ *     Level=info             error, warning, notice, info or debug
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/backend.h"
+#include "engine/base/cleanup.h"
+#include "engine/base/log.h"
+
+#define CONFIG_NAME_MAX  4096
+#define CONFIG_ERROR_MAX 256
+
+typedef struct Config {
+    char model[CONFIG_NAME_MAX];
+    Precision precision;
+    unsigned threads, cpu_mask;
+    uint32_t max_tokens;
+    LogLevel log_level;
+} Config;
+
+void config_init(Config *c);
+/* Reads a file over the defaults. -ENOENT: no such file; -EBADMSG: ret_error says which line and
+ * why. */
+int config_load(const char *path, Config *ret_config, char ret_error[CONFIG_ERROR_MAX]);
+/* Whether the two need different weights, threads or kernels. */
+bool config_same_model(const Config *a, const Config *b);

@@ -1,0 +1,161 @@
+#include "daemon/encode.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int fail_model(Failure *f, int error)
+{
+    if (error == -EIO)
+        return failure_set(f, ERROR_DEVICE_LOST, "The device failed: try again.");
+    if (error == -EDOM)
+        return failure_set(f, ERROR_DECODE_FAILED, "There is nothing in it to go by.");
+    if (error == -E2BIG)
+        return failure_set(f, ERROR_TOO_LARGE,
+                           "The question and its media are too long for the model.");
+    return failure_set(f, ERROR_FAILED, "The model cannot encode this: %s.", strerror(-error));
+}
+
+/* Tokens of a text, cut to what the encoder reads if the client allows it. */
+static int text_tokens(Job *j, Runtime *r, size_t text, const int32_t **ret_ids, size_t *ret_n)
+{
+    const String *s = &j->args->texts[text];
+    Truncate truncate = j->args->options.truncate;
+    size_t n, most = ENCODER_TEXT_TOKENS;
+    int e = tokenizer_encode(model_tokenizer(r->model), s->data, s->length, r->ids,
+                             LIMIT_TEXT_BYTES, &n);
+
+    if (e < 0)
+        return fail_model(&j->failure, e);
+    *ret_ids = r->ids;
+    *ret_n = n;
+    if (n <= most)
+        return 0;
+    if (truncate == TRUNCATE_ERROR)
+        return failure_set(&j->failure, ERROR_TRUNCATED,
+                           "Text %zu has %zu tokens, %zu are read: shorten it or set truncate.",
+                           text, n, most);
+    *ret_ids += truncate == TRUNCATE_TAIL ? n - most : 0;
+    *ret_n = most;
+    j->truncated[j->n_encoded] = true;
+    return 0;
+}
+
+static int encode_text(Job *j, Runtime *r, size_t text, float *vector)
+{
+    const int32_t *ids = NULL;
+    Encoded encoded;
+    size_t n = 0;
+    int e = text_tokens(j, r, text, &ids, &n);
+
+    if (e < 0)
+        return e;
+    e = encoders_text(r->encoders, ids, n, &encoded);
+    if (e >= 0)
+        e = space_project(r->space, &encoded, vector);
+    if (e < 0)
+        return fail_model(&j->failure, e);
+    j->tokens += n;
+    j->weight_bytes += r->encoder_bytes[MODALITY_TEXT];
+    return 0;
+}
+
+static int encode_media(Job *j, Runtime *r, Prompt *prompt, Media *m, float *vector)
+{
+    ImageView image = {m->rgb, m->width, m->height};
+    AudioView audio = {m->samples, m->n_samples};
+    Encoded encoded;
+    int e = m->kind == MEDIA_IMAGE
+                ? encoders_image(r->encoders, &image, j->args->options.high_detail, &encoded)
+                : encoders_audio(r->encoders, &audio, &encoded);
+
+    if (e >= 0)
+        e = space_project(r->space, &encoded, vector);
+    if (e >= 0 && prompt)
+        e = splice_media(r->splice, prompt, &encoded, vector);
+    if (e < 0)
+        return e;
+    j->tokens += encoded.n;
+    j->weight_bytes += r->encoder_bytes[encoded.modality];
+    j->truncated[j->n_encoded] = m->truncated;
+    return 0;
+}
+
+/* One bad item spoils a question, but not a batch of EmbedMedia. */
+static int encode_medium(Job *j, Runtime *r, Prompt *prompt, size_t i, float *vector)
+{
+    Failure *failure = j->kind == WORK_EMBED_MEDIA ? &j->failures[i] : &j->failure;
+    int e;
+
+    if (j->failures[i].code != ERROR_NONE)
+        return 0;
+    e = encode_media(j, r, prompt, &j->media[i], vector);
+    if (e >= 0)
+        return 0;
+    fail_model(failure, e);
+    return failure == &j->failure ? -EBADMSG : 0;
+}
+
+int job_encode_next(Job *j, Runtime *r, Prompt *prompt)
+{
+    size_t i = j->n_encoded, n_media = j->args->n_media;
+    float *vector = j->vectors + i * SPACE_LENGTH;
+    int e = i < n_media ? encode_medium(j, r, prompt, i, vector)
+                        : encode_text(j, r, i - n_media, vector);
+
+    if (e < 0)
+        return e;
+    /* All zeros, which cannot be cut, stand for an item that has no vector. */
+    (void)space_truncate(vector, j->args->options.dimension);
+    j->n_encoded++;
+    return 0;
+}
+
+static int score_compare(const void *a, const void *b)
+{
+    const WorkScore *x = a, *y = b;
+
+    if (x->score != y->score)
+        return x->score < y->score ? 1 : -1;
+    return x->label < y->label ? -1 : 1;
+}
+
+/* Ranked by cosine: the probabilities of two sure matches may be the same number. */
+static void score_labels(Job *j, const Runtime *r)
+{
+    size_t n = j->args->n_texts;
+
+    for (size_t i = 0; i < n; i++)
+        j->scores[i] = (WorkScore){
+            i, space_cosine(j->vectors, j->vectors + (i + 1) * SPACE_LENGTH, SPACE_LENGTH)};
+    qsort(j->scores, n, sizeof *j->scores, score_compare);
+    for (size_t i = 0; i < n; i++)
+        j->scores[i].score = space_match(r->space, (float)j->scores[i].score);
+}
+
+int job_encode_begin(Job *j, Runtime *r, Prompt *prompt)
+{
+    const String *system = &j->args->options.system;
+    int e;
+
+    prompt->n = 0;
+    e = splice_begin(r->splice, prompt, system->data, system->length);
+    return e < 0 ? fail_model(&j->failure, e) : 0;
+}
+
+int job_encode_end(Job *j, Runtime *r, Prompt *prompt)
+{
+    const String *question = &j->args->question;
+    size_t before;
+    int e;
+
+    if (j->kind == WORK_CLASSIFY)
+        score_labels(j, r);
+    if (j->kind != WORK_ASK)
+        return 0;
+    before = prompt->n;
+    e = splice_question(r->splice, prompt, question->data, question->length);
+    if (e < 0)
+        return fail_model(&j->failure, e);
+    j->tokens += prompt->n - before;
+    return 0;
+}

@@ -1,0 +1,95 @@
+#pragma once
+
+/*
+ * One accepted call on its way: received, decoding (the media helper), encoding, prefill, decode,
+ * done. Calls that want vectors end after encoding.
+ *
+ * A job has one owner at a time: the loop's thread until worker_submit(), then the worker until it
+ * posts the end, then the loop again. What both touch meanwhile is atomic or under the worker's
+ * lock.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "daemon/account.h"
+#include "daemon/runtime.h"
+#include "encoders/media/media.h"
+#include "ipc/handlers.h"
+
+typedef enum JobState {
+    JOB_RECEIVED,
+    JOB_DECODING,
+    JOB_ENCODING,
+    JOB_PREFILL,
+    JOB_DECODE,
+    JOB_DONE,
+} JobState;
+
+#define JOB_OUTBOX_SIZE 4096
+
+typedef struct Job Job;
+typedef TAILQ_HEAD(JobList, Job) JobList;
+
+typedef struct Job {
+    TAILQ_ENTRY(Job) link; /* of the intake, then of the worker's queue */
+    Work *work;            /* borrowed until the end */
+    WorkArgs *args;
+    WorkKind kind;
+    Account *account;
+    atomic_bool cancelled, paused;
+    bool at_worker; /* the loop's note of who owns it */
+
+    JobState state;
+    uint64_t since_usec, queued_usec, computed_usec; /* since: of the last switch between them */
+
+    /* Items: media, then texts; of Classify, the labels. */
+    size_t n_items, n_encoded;
+    size_t n_decoded; /* media */
+    Media media[LIMIT_MEDIA_ITEMS];
+    Failure failures[LIMIT_MEDIA_ITEMS]; /* code ERROR_NONE: decoded */
+    uint64_t charged;                    /* bytes on the account */
+    float *vectors;                      /* [n_items, SPACE_LENGTH] */
+    bool *truncated;                     /* [n_items] */
+    WorkScore *scores;                   /* [n_items - 1], of Classify */
+
+    /* An answer's */
+    uint32_t max_tokens, said;
+    size_t prefilled;
+    int32_t token; /* the next to feed */
+    Sampler sampler;
+    const char *finish;
+
+    /* For the info */
+    uint64_t tokens, weight_bytes, kv_bytes;
+    char model[RUNTIME_NAME_SIZE], digest[RUNTIME_NAME_SIZE], backend[RUNTIME_NAME_SIZE];
+
+    /* From the worker to the loop, under the worker's lock */
+    STAILQ_ENTRY(Job) post_link;
+    bool posted;
+    char outbox[JOB_OUTBOX_SIZE];
+    size_t outbox_length;
+    JobState told_state;
+    double told_progress;
+    bool ended;
+    Failure failure; /* of the whole job; ERROR_NONE: it went well */
+} Job;
+
+/* The account's reference is taken over on success. -ENOMEM. */
+int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret_job);
+Job *job_free(Job *j);
+DEFINE_CLEANUP(Job *, job_free);
+
+/* Time until now counts as queued; from now on as computed, or the other way round. */
+void job_begin_computing(Job *j);
+void job_begin_waiting(Job *j);
+
+/* Bytes on the account: -EBADMSG with the failure set when the uid would have too many. */
+int job_charge(Job *j, uint64_t bytes, Failure *failure);
+void job_uncharge(Job *j, uint64_t bytes);
+
+/* Tells the client how it ended and frees the job. */
+void job_finish(Job *j);
+const char *job_state_name(JobState state);
+uint64_t now_usec(void);

@@ -1,0 +1,138 @@
+#include "daemon/runtime.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ipc/limits.h"
+
+/* A name is looked for in the folders, in order. */
+static int model_path(const char *model, const char *const *folders, char path[CONFIG_NAME_MAX])
+{
+    if (strchr(model, '/')) {
+        snprintf(path, CONFIG_NAME_MAX, "%s", model);
+        return access(path, R_OK) < 0 ? -errno : 0;
+    }
+    for (; *folders; folders++) {
+        int n = snprintf(path, CONFIG_NAME_MAX, "%s/%s.gguf", *folders, model);
+        if (n < CONFIG_NAME_MAX && access(path, R_OK) == 0)
+            return 0;
+    }
+    return -ENOENT;
+}
+
+/* The file's name without folder and ending. */
+static void model_name(const char *path, char *ret_name, size_t size)
+{
+    const char *base = strrchr(path, '/');
+    size_t n;
+
+    base = base ? base + 1 : path;
+    n = strlen(base);
+    if (n > 5 && strcmp(base + n - 5, ".gguf") == 0)
+        n -= 5;
+    snprintf(ret_name, size, "%.*s", (int)n, base);
+}
+
+/* Sums what each encoder's tensors weigh; of an embedding table only the rows in use are read. */
+static void count_encoder_bytes(Runtime *r)
+{
+    static const char prefixes[_MODALITY_COUNT][5] = {"txt.", "img.", "aud."};
+
+    for (size_t i = 0; i < weights_tensor_count(r->weights); i++) {
+        Tensor t;
+        const char *name = weights_tensor_at(r->weights, i, &t);
+        for (size_t m = 0; m < _MODALITY_COUNT; m++)
+            if (strncmp(name, prefixes[m], 4) == 0 && !strstr(name, "token_embd"))
+                r->encoder_bytes[m] += tensor_bytes(&t);
+    }
+}
+
+/* What one step writes has a ceiling, so that its way to the client can have one. */
+static int check_pieces(Runtime *r)
+{
+    const Tokenizer *t = model_tokenizer(r->model);
+    size_t length;
+
+    for (size_t i = 0; i < tokenizer_size(t); i++) {
+        tokenizer_piece(t, (int32_t)i, &length);
+        if (length > RUNTIME_PIECE_MAX)
+            return weights_fail(r->weights, -EBADMSG, "token %zu has more than %d bytes", i,
+                                RUNTIME_PIECE_MAX);
+    }
+    return 0;
+}
+
+static int open_parts(Runtime *r, const Config *config)
+{
+    EngineOptions options = engine_options_default();
+    int e;
+
+    options.max_sessions = RUNTIME_SLOTS;
+    options.max_batch_rows = RUNTIME_ROWS;
+    e = backend_cpu_open(config->threads, config->precision, config->cpu_mask, &r->backend);
+    if (e >= 0)
+        e = engine_open(r->model, r->backend, &options, &r->engine);
+    if (e >= 0)
+        e = encoders_open(r->weights, r->backend, &r->encoders);
+    if (e >= 0)
+        e = space_open(r->weights, r->backend, &r->space);
+    if (e >= 0)
+        e = splice_open(r->weights, r->backend, model_tokenizer(r->model), &r->splice);
+    if (e >= 0)
+        e = check_pieces(r);
+    if (e >= 0)
+        e = model_digest(r->model, r->digest);
+    r->ids = e >= 0 ? calloc(LIMIT_TEXT_BYTES, sizeof *r->ids) : NULL;
+    return e >= 0 && !r->ids ? -ENOMEM : e;
+}
+
+static int explain(int error, const char *what, const char *detail, char *ret_error)
+{
+    snprintf(ret_error, RUNTIME_ERROR_MAX, "%s: %s.", what, *detail ? detail : strerror(-error));
+    return error;
+}
+
+int runtime_open(const Config *config, const char *const *folders, Runtime **ret_runtime,
+                 char ret_error[RUNTIME_ERROR_MAX])
+{
+    _cleanup_(runtime_closep) Runtime *r = calloc(1, sizeof *r);
+    char path[CONFIG_NAME_MAX], error[WEIGHTS_ERROR_MAX] = "";
+    int e;
+
+    if (!r)
+        return explain(-ENOMEM, "The model cannot be loaded", "", ret_error);
+    e = model_path(config->model, folders, path);
+    if (e < 0)
+        return explain(e, "The configured model is not installed", "", ret_error);
+    e = weights_open(path, &r->weights, error);
+    if (e < 0)
+        return explain(e, "The model file cannot be used", error, ret_error);
+    e = model_new(r->weights, &r->model);
+    if (e >= 0)
+        e = open_parts(r, config);
+    if (e < 0)
+        return explain(e, "The model cannot be loaded", weights_error(r->weights), ret_error);
+    model_name(path, r->name, sizeof r->name);
+    snprintf(r->backend_name, sizeof r->backend_name, "%s %s", r->backend->name,
+             r->backend->detail);
+    count_encoder_bytes(r);
+    *ret_runtime = steal_ptr(&r);
+    return 0;
+}
+
+Runtime *runtime_close(Runtime *r)
+{
+    if (!r)
+        return NULL;
+    splice_close(r->splice);
+    space_close(r->space);
+    encoders_close(r->encoders);
+    engine_close(r->engine);
+    backend_close(r->backend);
+    model_free(r->model);
+    weights_close(r->weights);
+    free(r->ids);
+    free(r);
+    return NULL;
+}

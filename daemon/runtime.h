@@ -1,0 +1,39 @@
+#pragma once
+
+/*
+ * A loaded model with everything that runs on it. Opened, used and closed by the worker's thread;
+ * the names may be read by others while it is open.
+ */
+
+#include "daemon/config.h"
+#include "encoders/encoder.h"
+#include "engine/engine.h"
+#include "fusion/space.h"
+#include "fusion/splice.h"
+
+#define RUNTIME_SLOTS     16
+#define RUNTIME_ROWS      256 /* of one forward */
+#define RUNTIME_ERROR_MAX 320
+#define RUNTIME_NAME_SIZE 128
+#define RUNTIME_PIECE_MAX 512 /* bytes of one token */
+
+typedef struct Runtime {
+    Weights *weights;
+    Model *model;
+    Backend *backend;
+    Engine *engine;
+    Encoders *encoders;
+    Space *space;
+    Splice *splice;
+    int32_t *ids; /* [LIMIT_TEXT_BYTES]: tokens of one text, before it is cut */
+    char name[RUNTIME_NAME_SIZE], digest[RUNTIME_NAME_SIZE], backend_name[RUNTIME_NAME_SIZE];
+    /* Bytes of weights that one run of each encoder reads. */
+    uint64_t encoder_bytes[_MODALITY_COUNT];
+} Runtime;
+
+/* folders: where models are looked for, NULL-terminated. On failure ret_error is a sentence
+ * without paths. */
+int runtime_open(const Config *config, const char *const *folders, Runtime **ret_runtime,
+                 char ret_error[RUNTIME_ERROR_MAX]);
+Runtime *runtime_close(Runtime *r);
+DEFINE_CLEANUP(Runtime *, runtime_close);

@@ -1,0 +1,404 @@
+#include "daemon/service.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "daemon/config.h"
+#include "daemon/intake.h"
+#include "daemon/journal.h"
+#include "daemon/models.h"
+#include "daemon/worker.h"
+#include "ipc/server.h"
+
+#define TELL_USEC 1000000 /* at most one log line a second about one uid's troubles */
+
+struct Service {
+    sd_event *event;
+    ServiceOptions options;
+    Config config;
+    ModelFolders folders;
+    Server *server;
+    Intake *intake;
+    Worker *worker;
+    Accounts accounts;
+    sd_event_source *posts_source, *watchdog_source;
+    WorkerStatus status;
+    char config_error[CONFIG_ERROR_MAX + 64];
+    unsigned n_jobs;
+    bool stopping;
+    int stop_status;
+    uint64_t watchdog_usec, seen_heartbeat;
+};
+
+static const char *const modalities[] = {"text", "image", "audio", NULL};
+static const ServerFacts facts = {
+    .version = PERCEPTD_VERSION,
+    .modalities = modalities,
+    .space_length = SPACE_LENGTH,
+};
+
+/* A client's trouble is worth a line, but not one for every call. */
+static void tell(Account *account, const JournalEvent *event, const Work *work, const char *text)
+{
+    uint64_t now = now_usec();
+    JournalEvent e = *event;
+
+    if (now - account->told_usec < TELL_USEC)
+        return;
+    account->told_usec = now;
+    e.request = work_path(work);
+    e.sender = work_sender(work);
+    e.uid = account->uid;
+    e.has_uid = true;
+    journal_event(&e, "%s", text);
+}
+
+static void tell_failure(const Job *j)
+{
+    static const JournalEvent quota = {.level = LOG_LEVEL_NOTICE, .message_id = EVENT_QUOTA};
+    static const JournalEvent decode = {.level = LOG_LEVEL_INFO, .message_id = EVENT_DECODE_FAILED};
+    static const JournalEvent cancelled = {.level = LOG_LEVEL_DEBUG, .message_id = EVENT_CANCELLED};
+    ErrorCode code = j->failure.code;
+
+    if (code == ERROR_QUOTA_EXCEEDED)
+        tell(j->account, &quota, j->work, "A user has reached a quota.");
+    else if (code == ERROR_DECODE_FAILED || code == ERROR_UNSUPPORTED_MEDIA)
+        tell(j->account, &decode, j->work, "Media could not be decoded.");
+    else if (code == ERROR_CANCELLED)
+        tell(j->account, &cancelled, j->work, "A call was cancelled.");
+}
+
+static void finish(Service *s, Job *j)
+{
+    tell_failure(j);
+    job_finish(j);
+    s->n_jobs--;
+    if (s->stopping && s->n_jobs == 0)
+        sd_event_exit(s->event, s->stop_status);
+}
+
+/* The intake gives a job back: decoded, or over. */
+static void on_intake_done(void *userdata, Job *j)
+{
+    Service *s = userdata;
+
+    if (j->state == JOB_DECODING)
+        job_begin_waiting(j);
+    if (j->failure.code != ERROR_NONE) {
+        finish(s, j);
+        return;
+    }
+    j->at_worker = true;
+    worker_submit(s->worker, j);
+}
+
+static int check_options(const WorkArgs *args, Failure *failure)
+{
+    if (args->options.truncate == TRUNCATE_TAIL && args->n_media > 0)
+        return failure_set(failure, ERROR_NOT_SUPPORTED, "Of media only the head can be kept.");
+    return 0;
+}
+
+static int start(void *userdata, Work *w, Failure *failure)
+{
+    Service *s = userdata;
+    const WorkArgs *args = work_args(w);
+    Account *account;
+    Job *j;
+    int r = check_options(args, failure);
+
+    if (r < 0)
+        return r;
+    if (s->stopping)
+        return failure_set(failure, ERROR_BUSY, "The service is stopping: try again.");
+    account = accounts_get(&s->accounts, work_uid(w));
+    if (!account || job_new(w, account, s->config.max_tokens, &j) < 0) {
+        account_unref(account);
+        return failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
+    }
+    work_set_job(w, j);
+    s->n_jobs++;
+    if (args->n_media > 0)
+        intake_add(s->intake, j);
+    else
+        on_intake_done(s, j);
+    return 0;
+}
+
+static void cancel(void *userdata, Work *w)
+{
+    Service *s = userdata;
+    Job *j = work_job(w);
+
+    if (j->at_worker) {
+        atomic_store(&j->cancelled, true);
+        worker_wake(s->worker);
+        return;
+    }
+    intake_remove(s->intake, j);
+    failure_set(&j->failure, ERROR_CANCELLED, "The call was cancelled.");
+    finish(s, j);
+}
+
+static void pause_work(void *userdata, Work *w, bool paused)
+{
+    Service *s = userdata;
+    Job *j = work_job(w);
+
+    atomic_store(&j->paused, paused);
+    worker_wake(s->worker);
+}
+
+static void get_status(void *userdata, ServiceStatus *ret_status)
+{
+    static const char *const names[] = {
+        [WORKER_UNLOADED] = "unloaded",
+        [WORKER_LOADING] = "loading",
+        [WORKER_READY] = "ready",
+        [WORKER_FAILED] = "failed",
+    };
+    Service *s = userdata;
+
+    *ret_status = (ServiceStatus){
+        .state = names[s->status.state],
+        .backend = s->status.backend,
+        .degraded_reason = *s->status.reason ? s->status.reason : s->config_error,
+        .queue_depth = s->n_jobs,
+    };
+}
+
+static void lost(void *userdata)
+{
+    Service *s = userdata;
+
+    log_error("The bus has gone, or has given our name to another.");
+    service_stop(s, EXIT_FAILURE);
+}
+
+/* Tells systemd, and thereby `systemctl status`, in plain words. */
+static void notify_status(const Service *s)
+{
+    const WorkerStatus *st = &s->status;
+
+    if (st->state == WORKER_READY)
+        sd_notifyf(false, "STATUS=Ready: %s on %s.", st->model, st->backend);
+    else if (st->state == WORKER_FAILED)
+        sd_notifyf(false, "STATUS=No model: %s", st->reason);
+    else
+        sd_notify(false, st->state == WORKER_LOADING
+                             ? "STATUS=Loading the model."
+                             : "STATUS=Ready: the first call loads the model.");
+}
+
+static void status_update(Service *s)
+{
+    WorkerState before = s->status.state;
+
+    worker_status(s->worker, &s->status);
+    if (s->status.state == before)
+        return;
+    if (s->status.state == WORKER_READY)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
+                                      .message_id = EVENT_MODEL_LOADED,
+                                      .model = s->status.model,
+                                      .backend = s->status.backend,
+                                      .duration_usec = s->status.load_usec},
+                      "Model '%s' is loaded on %s.", s->status.model, s->status.backend);
+    if (s->status.state == WORKER_FAILED)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR, .message_id = EVENT_MODEL_FAILED},
+                      "%s", s->status.reason);
+    notify_status(s);
+    server_status_changed(s->server);
+}
+
+static void post_deliver(Service *s, const Post *p)
+{
+    Job *j = p->job;
+
+    if (j->kind == WORK_ASK && p->state != JOB_RECEIVED)
+        work_progress(j->work, job_state_name(p->state), p->progress);
+    if (p->length > 0)
+        work_text(j->work, p->text, p->length);
+    if (p->ended)
+        finish(s, j);
+    else if (p->length > JOB_OUTBOX_SIZE / 2)
+        worker_wake(s->worker); /* it may be waiting for room */
+}
+
+static int on_posts(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    Service *s = userdata;
+    Post post;
+
+    (void)source, (void)fd, (void)events;
+    posts_clear(worker_posts(s->worker));
+    status_update(s);
+    while (posts_take(worker_posts(s->worker), &post))
+        post_deliver(s, &post);
+    return 0;
+}
+
+/* The loop is alive, or this would not run; but systemd is told so only if the worker gets on as
+ * well. */
+static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    Service *s = userdata;
+    uint64_t heartbeat = worker_heartbeat(s->worker);
+    bool working = s->n_jobs > intake_length(s->intake);
+
+    (void)usec;
+    if (!working || heartbeat != s->seen_heartbeat)
+        sd_notify(false, "WATCHDOG=1");
+    else
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR, .message_id = EVENT_HUNG},
+                      "The worker does not get on.");
+    s->seen_heartbeat = heartbeat;
+    worker_wake(s->worker); /* one that has to wait for its clients makes an empty turn */
+    sd_event_source_set_time_relative(source, s->watchdog_usec / 2);
+    sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    return 0;
+}
+
+static int watchdog_start(Service *s)
+{
+    int r = sd_watchdog_enabled(false, &s->watchdog_usec);
+
+    if (r <= 0)
+        return r;
+    return sd_event_add_time_relative(s->event, &s->watchdog_source, CLOCK_MONOTONIC,
+                                      s->watchdog_usec / 2, 0, on_watchdog, s);
+}
+
+/* Reads the file over the defaults, into the given Config only if it is sound. */
+static int configure(Service *s, Config *ret_config)
+{
+    const char *path = s->options.config ? s->options.config : SYSCONFDIR "/perceptd/perceptd.conf";
+    char error[CONFIG_ERROR_MAX];
+    Config c;
+    int r = config_load(path, &c, error);
+
+    if (r == -ENOENT && !s->options.config) {
+        config_init(&c);
+        r = 0;
+    }
+    if (r < 0) {
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR, .message_id = EVENT_CONFIG_REFUSED},
+                      "The configuration is not used: %s.", error);
+        snprintf(s->config_error, sizeof s->config_error, "The configuration is not used: %s.",
+                 error);
+        return r;
+    }
+    if (s->options.model)
+        snprintf(c.model, sizeof c.model, "%s", s->options.model);
+    *s->config_error = '\0';
+    *ret_config = c;
+    return 0;
+}
+
+void service_reload(Service *s)
+{
+    Config c;
+
+    sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec());
+    if (configure(s, &c) >= 0) {
+        s->config = c;
+        journal_open(c.log_level);
+        worker_configure(s->worker, &c);
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_RELOADED},
+                      "The configuration was read again.");
+    }
+    server_status_changed(s->server);
+    sd_notify(false, "READY=1");
+    notify_status(s);
+}
+
+void service_stop(Service *s, int status)
+{
+    if (s->stopping)
+        return;
+    sd_notify(false, "STOPPING=1\nSTATUS=Stopping.");
+    s->stopping = true;
+    s->stop_status = status;
+    if (s->n_jobs == 0)
+        sd_event_exit(s->event, status);
+    server_cancel_all(s->server);
+}
+
+static int service_open(Service *s)
+{
+    static const Handlers handlers = {start, cancel, pause_work, get_status};
+    const ServerEvents server_events = {&handlers, lost, s};
+    const IntakeEvents intake_events = {on_intake_done, s};
+    bool user = strcmp(s->options.bus, "system") != 0;
+    int r;
+
+    r = model_folders_init(&s->folders, user);
+    if (r >= 0)
+        r = worker_new(&s->config, s->folders.list, &s->worker);
+    if (r >= 0)
+        r = sd_event_add_io(s->event, &s->posts_source, worker_posts(s->worker)->fd, EPOLLIN,
+                            on_posts, s);
+    if (r >= 0)
+        r = intake_new(s->event, s->options.media_helper, &intake_events, &s->intake);
+    if (r < 0) {
+        log_error("Cannot start: %s.", strerror(-r));
+        return r;
+    }
+    r = server_open(s->event, s->options.bus, &facts, &server_events, &s->server);
+    if (r < 0)
+        log_error("Cannot serve on the bus '%s': %s.", s->options.bus,
+                  r == -EEXIST ? "another process owns the name" : strerror(-r));
+    return r;
+}
+
+int service_new(sd_event *event, const ServiceOptions *options, Service **ret_service)
+{
+    _cleanup_(service_freep) Service *s = calloc(1, sizeof *s);
+    int r;
+
+    if (!s)
+        return -ENOMEM;
+    *s = (Service){.event = sd_event_ref(event), .options = *options};
+    LIST_INIT(&s->accounts);
+    config_init(&s->config);
+    journal_open(s->config.log_level);
+    /* With a broken configuration the service starts on the defaults, and says so: a unit that
+     * exits would leave every caller hanging until its time-out. */
+    if (configure(s, &s->config) < 0 && s->options.model)
+        snprintf(s->config.model, sizeof s->config.model, "%s", s->options.model);
+    journal_open(s->config.log_level);
+    r = service_open(s);
+    if (r >= 0)
+        r = watchdog_start(s);
+    if (r < 0)
+        return r;
+    journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_STARTED},
+                  "perceptd %s is on the bus.", PERCEPTD_VERSION);
+    sd_notify(false, "READY=1");
+    notify_status(s);
+    *ret_service = steal_ptr(&s);
+    return 0;
+}
+
+Service *service_free(Service *s)
+{
+    if (!s)
+        return NULL;
+    assert(s->n_jobs == 0);
+    sd_event_source_disable_unref(s->posts_source);
+    sd_event_source_disable_unref(s->watchdog_source);
+    server_close(s->server);
+    intake_free(s->intake);
+    worker_free(s->worker);
+    model_folders_deinit(&s->folders);
+    sd_event_unref(s->event);
+    free(s);
+    return NULL;
+}

@@ -1,0 +1,320 @@
+#include "daemon/slots.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/encode.h"
+
+#define TURN_USEC     20000 /* nobody waits longer behind a long prompt or a large batch */
+#define ROWS_AT_FIRST 32    /* of a chunk, until it is known how long a row takes */
+#define ANSWER_ROOM   16    /* tokens that a prompt must leave */
+
+int slots_init(Slots *s, Runtime *runtime, Posts *posts)
+{
+    *s = (Slots){.runtime = runtime, .posts = posts, .usec_per_row = TURN_USEC / ROWS_AT_FIRST};
+    return 0;
+}
+
+void slots_deinit(Slots *s)
+{
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
+        assert(!s->slots[i].job);
+        if (s->runtime)
+            prompt_deinit(&s->slots[i].prompt, s->runtime->splice);
+        free(s->slots[i].logits);
+    }
+    *s = (Slots){0};
+}
+
+bool slots_are_free(const Slots *s)
+{
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+        if (s->slots[i].job)
+            return false;
+    return true;
+}
+
+bool slots_have_room(const Slots *s)
+{
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+        if (!s->slots[i].job)
+            return true;
+    return false;
+}
+
+unsigned slots_of(const Slots *s, const Account *account)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+        n += s->slots[i].job && s->slots[i].job->account == account;
+    return n;
+}
+
+static bool slot_waits(const Slots *s, const Slot *slot)
+{
+    return slot->job->state == JOB_DECODE &&
+           (atomic_load(&slot->job->paused) || !posts_room(s->posts, slot->job));
+}
+
+bool slots_runnable(const Slots *s)
+{
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
+        const Slot *slot = &s->slots[i];
+        if (slot->job && (atomic_load(&slot->job->cancelled) || !slot_waits(s, slot)))
+            return true;
+    }
+    return false;
+}
+
+/* Gives the job back to the loop. */
+static void slot_end(Slots *s, Slot *slot)
+{
+    Job *j = slot->job;
+
+    if (slot->session) {
+        const Counters *c = session_counters(slot->session);
+        j->weight_bytes += c->weight_bytes;
+        j->kv_bytes += c->kv_bytes;
+    }
+    slot->session = session_close(slot->session);
+    slot->job = NULL;
+    j->state = JOB_DONE;
+    job_begin_waiting(j);
+    posts_end(s->posts, j);
+}
+
+static void slot_fail(Slots *s, Slot *slot, ErrorCode code, const char *message)
+{
+    failure_set(&slot->job->failure, code, "%s", message);
+    slot_end(s, slot);
+}
+
+/* What an answer needs besides; kept for the next one, so that only the first in a slot
+ * allocates. */
+static int slot_prepare(Slots *s, Slot *slot)
+{
+    const ModelInfo *info = model_info(s->runtime->model);
+
+    if (!slot->logits)
+        slot->logits = calloc(info->vocab_size, sizeof *slot->logits);
+    if (!slot->logits)
+        return -ENOMEM;
+    if (!slot->prompt.rows) {
+        int r = prompt_init(&slot->prompt, s->runtime->splice, info->context_length - ANSWER_ROOM);
+        if (r < 0)
+            return r;
+    }
+    return session_open(s->runtime->engine, &slot->session);
+}
+
+static Slot *slot_free(Slots *s)
+{
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+        if (!s->slots[i].job)
+            return &s->slots[i];
+    return NULL;
+}
+
+void slots_admit(Slots *s, Job *j)
+{
+    const Runtime *r = s->runtime;
+    Slot *slot = slot_free(s);
+
+    assert(slot);
+    job_begin_computing(j);
+    strcpy(j->model, r->name);
+    strcpy(j->digest, r->digest);
+    strcpy(j->backend, r->backend_name);
+    j->state = JOB_ENCODING;
+    slot->job = j;
+    slot->turn = ++s->turn;
+    if (j->kind != WORK_ASK)
+        return;
+    if (slot_prepare(s, slot) < 0)
+        slot_fail(s, slot, ERROR_NO_MEMORY, "Out of memory.");
+    else if (job_encode_begin(j, s->runtime, &slot->prompt) < 0)
+        slot_end(s, slot);
+    else
+        posts_state(s->posts, j, JOB_ENCODING, 0);
+}
+
+void slots_drop_cancelled(Slots *s)
+{
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+        if (s->slots[i].job && atomic_load(&s->slots[i].job->cancelled))
+            slot_fail(s, &s->slots[i], ERROR_CANCELLED, "The call was cancelled.");
+}
+
+/* Everything is encoded: an answer goes on to the decoder, other jobs are done. */
+static void slot_encoded(Slots *s, Slot *slot)
+{
+    const ModelInfo *info = model_info(s->runtime->model);
+    Job *j = slot->job;
+    uint32_t room;
+
+    if (job_encode_end(j, s->runtime, &slot->prompt) < 0 || j->kind != WORK_ASK) {
+        slot_end(s, slot);
+        return;
+    }
+    room = info->context_length - (uint32_t)slot->prompt.n;
+    j->max_tokens = j->max_tokens < room ? j->max_tokens : room;
+    j->state = JOB_PREFILL;
+    posts_state(s->posts, j, JOB_PREFILL, 0);
+}
+
+static void slot_encode(Slots *s, Slot *slot, uint64_t until)
+{
+    Job *j = slot->job;
+    Prompt *prompt = j->kind == WORK_ASK ? &slot->prompt : NULL;
+
+    while (j->n_encoded < j->n_items) {
+        if (job_encode_next(j, s->runtime, prompt) < 0) {
+            slot_end(s, slot);
+            return;
+        }
+        if (now_usec() >= until && j->n_encoded < j->n_items)
+            return;
+    }
+    slot_encoded(s, slot);
+}
+
+/* One item of each at least, so that a large batch holds up nobody. */
+void slots_encode(Slots *s)
+{
+    uint64_t until = now_usec() + TURN_USEC;
+
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+        if (s->slots[i].job && s->slots[i].job->state == JOB_ENCODING)
+            slot_encode(s, &s->slots[i], until);
+}
+
+static void collect(Slots *s, Slot *slot, const BatchItem *item)
+{
+    BatchItem *i = &s->items[s->n_items];
+
+    *i = *item;
+    i->session = slot->session;
+    i->shift = (float)slot->job->args->options.effort / 2;
+    i->logits = slot->logits;
+    s->of_item[s->n_items++] = slot;
+}
+
+static size_t rows_of_a_turn(const Slots *s)
+{
+    double rows = TURN_USEC / s->usec_per_row;
+
+    return rows < 1                              ? 1
+           : rows > RUNTIME_ROWS - RUNTIME_SLOTS ? RUNTIME_ROWS - RUNTIME_SLOTS
+                                                 : (size_t)rows;
+}
+
+static void collect_prompt(Slots *s, Slot *slot, size_t *budget)
+{
+    Job *j = slot->job;
+    size_t left = slot->prompt.n - j->prefilled, n = left < *budget ? left : *budget;
+
+    *budget -= n;
+    if (n > 0)
+        collect(s, slot,
+                &(BatchItem){
+                    .rows = slot->prompt.rows + j->prefilled * slot->prompt.d_model,
+                    .n = (uint32_t)n,
+                    .want_logits = n == left,
+                });
+}
+
+size_t slots_collect(Slots *s)
+{
+    size_t budget = rows_of_a_turn(s);
+
+    s->n_items = 0;
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
+        Slot *slot = &s->slots[i];
+        if (slot->job && slot->job->state == JOB_DECODE && !slot_waits(s, slot))
+            collect(s, slot, &(BatchItem){.ids = &slot->job->token, .n = 1, .want_logits = true});
+    }
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
+        Slot *slot = &s->slots[(s->first + i) % RUNTIME_SLOTS];
+        if (slot->job && slot->job->state == JOB_PREFILL)
+            collect_prompt(s, slot, &budget);
+    }
+    s->first = (s->first + 1) % RUNTIME_SLOTS;
+    return s->n_items;
+}
+
+static void slot_answered(Slots *s, Slot *slot, const char *finish)
+{
+    slot->job->finish = finish;
+    slot_end(s, slot);
+}
+
+/* Takes the next token from the logits: its text goes out, itself into the next forward. */
+static void slot_sample(Slots *s, Slot *slot)
+{
+    const Tokenizer *tokenizer = model_tokenizer(s->runtime->model);
+    Job *j = slot->job;
+    const char *piece;
+    size_t length;
+
+    j->token = sampler_next(&j->sampler, slot->logits, model_info(s->runtime->model)->vocab_size);
+    if (j->token == tokenizer_special(tokenizer)->eos) {
+        slot_answered(s, slot, "stop");
+        return;
+    }
+    piece = tokenizer_piece(tokenizer, j->token, &length);
+    posts_text(s->posts, j, piece, length);
+    j->tokens++;
+    if (++j->said == j->max_tokens)
+        slot_answered(s, slot, "length");
+}
+
+static void slot_advance(Slots *s, Slot *slot, const BatchItem *item)
+{
+    Job *j = slot->job;
+
+    if (j->state == JOB_DECODE) {
+        slot_sample(s, slot);
+        return;
+    }
+    j->prefilled += item->n;
+    if (j->prefilled < slot->prompt.n) {
+        posts_state(s->posts, j, JOB_PREFILL, (double)j->prefilled / (double)slot->prompt.n);
+        return;
+    }
+    j->state = JOB_DECODE;
+    posts_state(s->posts, j, JOB_DECODE, 0);
+    slot_sample(s, slot);
+}
+
+/* The caches are full: the youngest of these gives way, and the others go on in the next turn. */
+static void give_way(Slots *s)
+{
+    Slot *youngest = s->of_item[0];
+
+    for (size_t i = 1; i < s->n_items; i++)
+        if (s->of_item[i]->turn > youngest->turn)
+            youngest = s->of_item[i];
+    slot_fail(s, youngest, ERROR_BUSY, "Too many long questions at once: try later.");
+}
+
+void slots_advance(Slots *s, int result, uint64_t usec)
+{
+    size_t n_rows = 0;
+
+    if (result == -ENOSPC) {
+        give_way(s);
+        return;
+    }
+    for (size_t i = 0; i < s->n_items; i++) {
+        n_rows += s->items[i].n;
+        if (result < 0)
+            slot_fail(s, s->of_item[i], ERROR_DEVICE_LOST, "The device failed: try again.");
+        else
+            slot_advance(s, s->of_item[i], &s->items[i]);
+    }
+    /* A few rows cost more each: only chunks say how long a chunk takes. */
+    if (n_rows >= ROWS_AT_FIRST / 2)
+        s->usec_per_row += ((double)usec / (double)n_rows - s->usec_per_row) / 4;
+}

@@ -1,0 +1,47 @@
+#pragma once
+
+/*
+ * The jobs that the worker has in hand, each in a slot with its own timeline, prompt and logits.
+ * Every turn the worker encodes a slice, collects the rows that are ready, runs one forward over
+ * all of them, and advances each job. The worker's thread only.
+ */
+
+#include "daemon/posts.h"
+
+typedef struct Slot {
+    Job *job; /* NULL: free */
+    Session *session;
+    Prompt prompt; /* kept from job to job */
+    float *logits; /* [vocab_size] */
+    uint64_t turn; /* of its admission */
+} Slot;
+
+typedef struct Slots {
+    Runtime *runtime;
+    Posts *posts;
+    Slot slots[RUNTIME_SLOTS];
+    BatchItem items[RUNTIME_SLOTS];
+    Slot *of_item[RUNTIME_SLOTS];
+    size_t n_items;
+    unsigned first; /* whose rows are taken first, so that long prompts take turns */
+    double usec_per_row;
+    uint64_t turn;
+} Slots;
+
+int slots_init(Slots *s, Runtime *runtime, Posts *posts);
+/* Every slot is free by now. */
+void slots_deinit(Slots *s);
+
+bool slots_are_free(const Slots *s);
+bool slots_have_room(const Slots *s);
+/* Whether a turn would do anything. */
+bool slots_runnable(const Slots *s);
+unsigned slots_of(const Slots *s, const Account *account);
+/* Takes a job; there must be room. */
+void slots_admit(Slots *s, Job *j);
+
+/* A turn. */
+void slots_drop_cancelled(Slots *s);
+void slots_encode(Slots *s);
+size_t slots_collect(Slots *s);
+void slots_advance(Slots *s, int result, uint64_t usec);

@@ -1,0 +1,45 @@
+#pragma once
+
+/*
+ * The one thread that touches the model. It loads it when the first job comes, and then, turn by
+ * turn, serves all jobs together: one forward reads each weight once for everybody.
+ */
+
+#include "daemon/config.h"
+#include "daemon/posts.h"
+
+typedef struct Worker Worker;
+
+typedef enum WorkerState {
+    WORKER_UNLOADED,
+    WORKER_LOADING,
+    WORKER_READY,
+    WORKER_FAILED, /* to load; the next job tries again */
+} WorkerState;
+
+typedef struct WorkerStatus {
+    WorkerState state;
+    char model[RUNTIME_NAME_SIZE], backend[RUNTIME_NAME_SIZE];
+    char reason[RUNTIME_ERROR_MAX]; /* of WORKER_FAILED */
+    uint64_t load_usec;
+} WorkerStatus;
+
+/* folders as in runtime_open(), borrowed until worker_free(). */
+int worker_new(const Config *config, const char *const *folders, Worker **ret_worker);
+/* Every job has come back by now. */
+Worker *worker_free(Worker *w);
+DEFINE_CLEANUP(Worker *, worker_free);
+
+/* Takes the job until its end is posted. */
+void worker_submit(Worker *w, Job *j);
+/* After a job's flags were changed, or its text was taken. */
+void worker_wake(Worker *w);
+/* From the next job on; a model that it changes is loaded again once nothing runs on the old
+ * one. */
+void worker_configure(Worker *w, const Config *config);
+
+/* Readable when something was posted or the status has changed. */
+Posts *worker_posts(Worker *w);
+void worker_status(Worker *w, WorkerStatus *ret_status);
+/* Rises with every turn. */
+uint64_t worker_heartbeat(const Worker *w);

@@ -1,0 +1,45 @@
+"""The real daemon with a real model, for the tests that need one."""
+
+import os
+import sys
+
+from fixture import ServiceTest
+
+SKIP = 77
+
+
+class Paths:
+    """Set from the command line: PERCEPTD HELPER FIXTURES [MODEL]."""
+    perceptd = helper = fixtures = model = None
+
+    @classmethod
+    def take(cls):
+        cls.perceptd, cls.helper, cls.fixtures, *rest = sys.argv[1:]
+        del sys.argv[1:]
+        cls.model = rest[0] if rest else os.environ.get("PERCEPT_MODEL")
+        if not cls.model:
+            print("there is no model: set PERCEPT_MODEL to a GGUF file")
+            sys.exit(SKIP)
+
+
+def fixture(name):
+    return os.path.join(Paths.fixtures, name)
+
+
+class DaemonTest(ServiceTest):
+    @classmethod
+    def command(cls, bus):
+        return [Paths.perceptd, f"--bus={bus.address}", f"--model={Paths.model}",
+                f"--media-helper={Paths.helper}", "--config=/dev/null"]
+
+    def open(self, name):
+        fd = os.open(name if "/" in name else fixture(name), os.O_RDONLY | os.O_CLOEXEC)
+        self.addCleanup(os.close, fd)
+        return fd
+
+    def embed_media(self, *names, client=None, **options):
+        """Names of fixtures or descriptors; returns ([(status, vector)], info)."""
+        import dbus
+        media = [(dbus.types.UnixFd(self.open(n) if isinstance(n, str) else n), "") for n in names]
+        items, info = (client or self.client).call("EmbedMedia", "a(hs)a{sv}", media, options)
+        return [(int(status), bytes(vector)) for status, vector in items], info
