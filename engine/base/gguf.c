@@ -289,9 +289,11 @@ static int read_tensor(Reader *r, GgufTensor *tensor)
         return e;
     if (!name_ok(name, length, GGUF_NAME_LENGTH_MAX))
         return reader_fail(r, -EBADMSG, "a tensor's name is empty, too long or not plain text");
-    tensor->name = strndup(name, length);
+    tensor->name = malloc(length + 1);
     if (!tensor->name)
         return reader_fail(r, -ENOMEM, "no memory for a tensor's name");
+    memcpy(tensor->name, name, length);
+    tensor->name[length] = '\0';
     snprintf(what, sizeof what, "tensor '%s'", tensor->name);
 
     e = read_u32(r, what, &t->n_dims);

@@ -6,22 +6,29 @@
 
 #include "engine/cpu/cpuid.h"
 
+/* calloc() gives large pieces as pages that nobody has touched yet, so a generous cache costs
+ * nothing until it is used. What it gave stands in front of the aligned start. */
 static void *cpu_alloc(Backend *b, size_t bytes)
 {
-    void *p;
+    char *heap;
+    void **p;
 
     (void)b;
-    if (bytes > SIZE_MAX - 63)
+    if (bytes > SIZE_MAX - 128)
         return NULL;
-    bytes = (bytes + 63) / 64 * 64;
-    p = aligned_alloc(64, bytes ? bytes : 64);
-    return p ? memset(p, 0, bytes) : NULL;
+    heap = calloc(1, bytes + 128);
+    if (!heap)
+        return NULL;
+    p = (void **)(((uintptr_t)heap + 127) / 64 * 64);
+    p[-1] = heap;
+    return p;
 }
 
 static void cpu_free(Backend *b, void *p)
 {
     (void)b;
-    free(p);
+    if (p)
+        free(((void **)p)[-1]);
 }
 
 static int cpu_sync(Backend *b)
@@ -87,7 +94,7 @@ Backend *backend_close(Backend *b)
     pool_free(cpu->pool);
     for (size_t i = 0; i < POOL_THREADS_MAX; i++)
         free(cpu->scratch[i]);
-    free(cpu->parts);
+    cpu_free(b, cpu->parts);
     free(cpu);
     return NULL;
 }

@@ -108,7 +108,7 @@ typedef struct Kernels {
     void (*f16_from_f32)(const float *x, size_t n, uint16_t *y);
     void (*f32_from_f16)(const uint16_t *x, size_t n, float *y);
 
-    /* One row; w may be NULL, y may be x. Tolerance 1e-6. */
+    /* One row; w may be NULL, y may be x. Tolerance 4e-6. */
     void (*rms_norm)(const float *x, const float *w, float eps, size_t width, float *y);
     /* One row of n_heads heads in place; head_dim a multiple of 2. Tolerance 1e-6. */
     void (*rope)(float *x, size_t n_heads, size_t head_dim, const float *cos_sin);
@@ -117,8 +117,11 @@ typedef struct Kernels {
     /* y += x. n may be 0. Exact. */
     void (*add)(float *y, const float *x, size_t n);
 
-    /* Keys [begin, end) of a paged row for each of its heads; begin is a multiple of KV_PAGE.
-     * parts [n_heads]. Tolerance 1e-5 after attention_finish(). */
+    /* Keys [begin, end) of a paged row for each of its heads, ATTENTION_PART at most; begin is
+     * a multiple of KV_PAGE. parts [n_heads]. A page of keys is turned over, [head_dim,
+     * KV_PAGE], so that scores are sums down its columns; a page of values is [KV_PAGE,
+     * head_dim]. The whole of both is read: what is past `end` counts for nothing but is
+     * finite. Tolerance 1e-5 after attention_finish(). */
     void (*attention_part)(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
                            size_t begin, size_t end, AttentionPart *parts);
     /* Queries [begin, end) of one head, all n keys; rows are `stride` floats apart. head_dim as in

@@ -49,10 +49,9 @@ Packed *cpu_packed_new(Backend *b, size_t max_rows, size_t max_width)
 
 void cpu_packed_free(Backend *b, Packed *p)
 {
-    (void)b;
     if (!p)
         return;
-    free(p->rows);
+    b->ops->free(b, p->rows);
     free(p);
 }
 

@@ -158,12 +158,27 @@ typedef struct StoreWork {
     bool f16;
 } StoreWork;
 
-static void row_store(const StoreWork *w, const float *x, void *page, size_t row)
+/* A key is a column of its page: kernels.h. */
+static void key_store(const StoreWork *w, const float *k, void *page, size_t column)
+{
+    uint16_t half[ATTENTION_DIM_MAX];
+
+    if (!w->f16) {
+        for (size_t d = 0; d < w->head_dim; d++)
+            ((float *)page)[d * KV_PAGE + column] = k[d];
+        return;
+    }
+    w->kernels->f16_from_f32(k, w->head_dim, half);
+    for (size_t d = 0; d < w->head_dim; d++)
+        ((uint16_t *)page)[d * KV_PAGE + column] = half[d];
+}
+
+static void value_store(const StoreWork *w, const float *v, void *page, size_t row)
 {
     if (w->f16)
-        w->kernels->f16_from_f32(x, w->head_dim, (uint16_t *)page + row * w->head_dim);
+        w->kernels->f16_from_f32(v, w->head_dim, (uint16_t *)page + row * w->head_dim);
     else
-        memcpy((float *)page + row * w->head_dim, x, w->head_dim * sizeof *x);
+        memcpy((float *)page + row * w->head_dim, v, w->head_dim * sizeof *v);
 }
 
 static void kv_store_range(void *userdata, size_t begin, size_t end, unsigned worker)
@@ -175,8 +190,8 @@ static void kv_store_range(void *userdata, size_t begin, size_t end, unsigned wo
         const AttentionRow *row = &w->rows[j];
         size_t last = row->length - 1;
 
-        row_store(w, w->k + j * w->head_dim, row->k_pages[last / KV_PAGE], last % KV_PAGE);
-        row_store(w, w->v + j * w->head_dim, row->v_pages[last / KV_PAGE], last % KV_PAGE);
+        key_store(w, w->k + j * w->head_dim, row->k_pages[last / KV_PAGE], last % KV_PAGE);
+        value_store(w, w->v + j * w->head_dim, row->v_pages[last / KV_PAGE], last % KV_PAGE);
     }
 }
 
@@ -186,5 +201,6 @@ void cpu_kv_store(Backend *b, const float *k, const float *v, size_t n, size_t h
     CpuBackend *cpu = cpu_backend(b);
     StoreWork work = {&cpu->kernels, k, v, rows, head_dim, kv_f16};
 
+    assert(head_dim <= ATTENTION_DIM_MAX);
     pool_for(cpu->pool, n, cpu_grain(8 * head_dim), kv_store_range, &work);
 }

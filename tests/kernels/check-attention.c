@@ -90,7 +90,7 @@ static void check_attention_part(const Kernels *ref, const Kernels *k)
         paged_init(&c, random_below(3) ? 1 : 1 + random_below(4), dim,
                    random_size(lengths, sizeof lengths / sizeof *lengths), turn % 2, turn % 3);
         for (size_t i = 0; turn % 5 == 0 && i < c.heads * dim; i++)
-            c.q[i] *= 20; /* sharp: one key takes nearly all */
+            c.q[i] *= 5; /* sharp: one key takes nearly all */
         begin = random_below((c.length + KV_PAGE - 1) / KV_PAGE) * KV_PAGE;
         a = paged_run(&c, ref, begin);
         b = paged_run(&c, k, begin);
@@ -162,7 +162,8 @@ static void part_run(void *userdata)
 {
     PartBench *b = userdata;
 
-    b->k->attention_part(&b->c.row, 1, b->c.dim, b->c.f16, 0, b->c.length, b->parts);
+    for (size_t t = 0; t < b->c.length; t += ATTENTION_PART)
+        b->k->attention_part(&b->c.row, 1, b->c.dim, b->c.f16, t, t + ATTENTION_PART, b->parts);
 }
 
 static void bench_attention_part(const Kernels *k)

@@ -32,13 +32,13 @@ inline_always float tile_softmax(float *scores, size_t count, float *largest, fl
         total = _mm256_add_ps(total, v[i]);
         _mm256_storeu_ps(scores + 8 * i, v[i]);
     }
-    keep = new_largest == *largest ? 1 : expf(*largest - new_largest);
+    keep = _mm256_cvtss_f32(exp8(_mm256_set1_ps(*largest - new_largest)));
     *sum = *sum * keep + sum8(total);
     *largest = new_largest;
     return keep;
 }
 
-/* out[dim] = out * keep + Σ weights[i] v_i over `count` rows, a step of 32 of dim at a time. */
+/* out[dim] = out * keep + Σ weights[i] v_i over `count` rows. */
 inline_always void tile_values(const float *weights, size_t count, const float *v, size_t stride,
                                size_t dim, float keep, float *out)
 {
@@ -91,43 +91,116 @@ inline_always void tile_scores(const float *q, const float *turned, size_t dim, 
         _mm256_storeu_ps(scores + 8 * i, _mm256_mul_ps(s[i], _mm256_set1_ps(scale)));
 }
 
-/* A page as floats: itself, or converted into buffer. */
-static const float *page_floats(const void *page, size_t count, size_t dim, bool f16, float *buffer)
+/* Eight values of a page. */
+inline_always __m256 page_load(const void *page, size_t i, const bool f16)
 {
-    if (!f16)
-        return page;
-    f32_from_f16_avx2(page, count * dim, buffer);
-    return buffer;
+    return f16 ? _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)page + i)))
+               : _mm256_loadu_ps((const float *)page + i);
+}
+
+/* Scores of the keys of a page: eight chains, as many as keep two multipliers busy. */
+inline_always void page_scores(const float *q, const void *page, size_t dim, float scale,
+                               const float *gates, const bool f16, float *scores)
+{
+    __m256 s[2][TILE_VECS];
+
+    for (int i = 0; i < TILE_VECS; i++)
+        s[0][i] = s[1][i] = _mm256_setzero_ps();
+    for (size_t d = 0; d < dim; d += 2)
+        for (size_t j = 0; j < 2; j++)
+            for (size_t i = 0; i < TILE_VECS; i++)
+                s[j][i] = _mm256_fmadd_ps(_mm256_set1_ps(q[d + j]),
+                                          page_load(page, (d + j) * TILE + 8 * i, f16), s[j][i]);
+    for (int i = 0; i < TILE_VECS; i++) {
+        s[0][i] = _mm256_mul_ps(_mm256_add_ps(s[0][i], s[1][i]), _mm256_set1_ps(scale));
+        if (gates)
+            s[0][i] = _mm256_add_ps(s[0][i], _mm256_loadu_ps(gates + 8 * i));
+        _mm256_storeu_ps(scores + 8 * i, s[0][i]);
+    }
+}
+
+/* Scores [n] become weights, up to the end of the last page, and part gets their sum. */
+static void part_softmax(float *scores, size_t n, AttentionPart *part)
+{
+    __m256 most = _mm256_set1_ps(-INFINITY), total = _mm256_setzero_ps(), largest;
+    size_t end = (n + TILE - 1) / TILE * TILE;
+
+    for (size_t i = n; i < end; i++)
+        scores[i] = -INFINITY;
+    for (size_t i = 0; i < end; i += 8)
+        most = _mm256_max_ps(most, _mm256_loadu_ps(scores + i));
+    part->largest = max8(most);
+    largest = _mm256_set1_ps(part->largest);
+    for (size_t i = 0; i < end; i += 8) {
+        __m256 v = exp8(_mm256_sub_ps(_mm256_loadu_ps(scores + i), largest));
+
+        total = _mm256_add_ps(total, v);
+        _mm256_storeu_ps(scores + i, v);
+    }
+    part->sum = sum8(total);
+}
+
+/* out[8 n] = sum of the weighted rows of all pages, from column d on, in eight chains; n, 2 or
+ * 4, is known when compiled. */
+inline_always void part_values(const float *weights, const AttentionRow *row, size_t begin,
+                               size_t end, size_t dim, size_t d, const size_t n, const bool f16,
+                               float *out)
+{
+    const size_t n_chains = 8 / n;
+    __m256 a[4][4];
+
+    for (size_t c = 0; c < n_chains; c++)
+        for (size_t i = 0; i < n; i++)
+            a[c][i] = _mm256_setzero_ps();
+    for (size_t t = begin; t < end; t += TILE, weights += TILE) {
+        const void *page = row->v_pages[t / KV_PAGE];
+
+        for (size_t key = 0; key < TILE; key += n_chains)
+            for (size_t c = 0; c < n_chains; c++) {
+                __m256 w = _mm256_set1_ps(weights[key + c]);
+
+                for (size_t i = 0; i < n; i++)
+                    a[c][i] = _mm256_fmadd_ps(w, page_load(page, (key + c) * dim + d + 8 * i, f16),
+                                              a[c][i]);
+            }
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (size_t c = 1; c < n_chains; c++)
+            a[0][i] = _mm256_add_ps(a[0][i], a[c][i]);
+        _mm256_storeu_ps(out + 8 * i, a[0][i]);
+    }
+}
+
+/* All scores first, then all weights, then the values: nothing waits for a page before. */
+inline_always void head_part(const AttentionRow *row, const float *q, size_t dim, const bool f16,
+                             size_t begin, size_t end, AttentionPart *part)
+{
+    float scores[ATTENTION_PART], scale = 1 / sqrtf((float)dim);
+    size_t d;
+
+    for (size_t t = begin; t < end; t += TILE) {
+        size_t page = t / KV_PAGE;
+
+        page_scores(q, row->k_pages[page], dim, scale, row->log_gate ? row->log_gate[page] : NULL,
+                    f16, scores + (t - begin));
+    }
+    part_softmax(scores, end - begin, part);
+    for (d = 0; d + 32 <= dim; d += 32)
+        part_values(scores, row, begin, end, dim, d, 4, f16, part->out + d);
+    if (d < dim)
+        part_values(scores, row, begin, end, dim, d, 2, f16, part->out + d);
 }
 
 void attention_part_avx2(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
                          size_t begin, size_t end, AttentionPart *parts)
 {
-    float k_buffer[TILE * ATTENTION_DIM_MAX], v_buffer[TILE * ATTENTION_DIM_MAX];
-    float turned[TILE * ATTENTION_DIM_MAX], scores[TILE], scale = 1 / sqrtf((float)head_dim);
-
     for (size_t h = 0; h < n_heads; h++) {
-        parts[h].largest = -INFINITY;
-        parts[h].sum = 0;
-        memset(parts[h].out, 0, head_dim * sizeof(float));
-    }
-    for (size_t t = begin; t < end; t += TILE) {
-        size_t page = t / KV_PAGE, count = end - t < TILE ? end - t : TILE;
-        const float *gates = row->log_gate ? row->log_gate[page] : NULL, *k, *v;
+        const float *q = row->q + h * head_dim;
 
-        k = page_floats(row->k_pages[page], count, head_dim, kv_f16, k_buffer);
-        v = page_floats(row->v_pages[page], count, head_dim, kv_f16, v_buffer);
-        tile_turn(k, head_dim, count, head_dim, turned);
-        for (size_t h = 0; h < n_heads; h++) {
-            AttentionPart *part = &parts[h];
-            float keep;
-
-            tile_scores(row->q + h * head_dim, turned, head_dim, scale, scores);
-            if (gates)
-                add_avx2(scores, gates, count);
-            keep = tile_softmax(scores, count, &part->largest, &part->sum);
-            tile_values(scores, count, v, head_dim, head_dim, keep, part->out);
-        }
+        if (kv_f16)
+            head_part(row, q, head_dim, true, begin, end, &parts[h]);
+        else
+            head_part(row, q, head_dim, false, begin, end, &parts[h]);
     }
 }
 

@@ -33,11 +33,13 @@ inline_always float max8(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-/* e^x within 2 units of the last place; x is held to ±87, where the result is still normal.
- * x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial interpolates e^r at seven Chebyshev nodes. */
+/* e^x within 2 units of the last place up to x = 87, where it stays; 0 below -87, where it
+ * would leave the normal numbers. x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial
+ * interpolates e^r at seven Chebyshev nodes. */
 inline_always __m256 exp8(__m256 x)
 {
-    __m256 n, r, p;
+    __m256 there = _mm256_cmp_ps(x, _mm256_set1_ps(-87), _CMP_GE_OQ), n, r, p;
+    __m256i power;
 
     x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-87)), _mm256_set1_ps(87));
     n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(0x1.715476p+0f)),
@@ -52,9 +54,8 @@ inline_always __m256 exp8(__m256 x)
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1));
-    return _mm256_mul_ps(p,
-                         _mm256_castsi256_ps(_mm256_slli_epi32(
-                             _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23)));
+    power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return _mm256_and_ps(there, _mm256_mul_ps(p, _mm256_castsi256_ps(power)));
 }
 
 /* v[i] = lane i of each of the eight. */

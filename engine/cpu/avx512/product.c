@@ -1,56 +1,73 @@
 #include "engine/cpu/avx512/avx512.h"
 
-#include <immintrin.h>
 #include <string.h>
+
+#include "engine/cpu/avx512/vec.h"
 
 /*
  * Products of Q8_0 with VNNI, sixteen outputs to a register.
  *
- * A block of sixteen rows is turned over so that each register holds the same four values of all
- * sixteen; weights become unsigned by adding 128, which the packed row's offsets take off again.
- * Then an activation's four values, broadcast, meet sixteen outputs in one instruction, and no
- * sum ever crosses lanes. Few rows use the turned block from registers; many rows turn it once
- * into scratch.
+ * A block of sixteen rows of weights is turned over so that each register holds the same four
+ * values of all sixteen; weights become unsigned by adding 128, which the packed row's offsets
+ * take off again. Then four values of an activation row, broadcast, meet sixteen outputs in one
+ * instruction, and no sum ever crosses lanes. Few activation rows use the turned block from
+ * registers; many turn it once into scratch; a single one does without and sums across lanes
+ * instead. Integer sums are exact in any order and floats are added block by block, so all three
+ * give the same bits.
  */
 
-#define OUTS          PRODUCT_OUTS
-#define ROWS_MAX      8
-#define inline_always static inline __attribute__((always_inline))
+#define OUTS     PRODUCT_OUTS
+#define ROWS_MAX 8
 
-/* A block of sixteen rows of weights. */
+/* Sixteen rows of weights. */
+typedef struct Rows {
+    const uint8_t *base;
+    size_t stride;
+} Rows;
+
+/* A block of them, turned over. */
 typedef struct Tile {
     __m512i w[8];
     __m512 scales;
 } Tile;
 
-_Static_assert(sizeof(Tile) * (32 / Q8_0_BLOCK) <= PRODUCT_OUTS * 4 * 32 + 64,
-               "scratch holds tiles");
+/* Multiples of four rows and the rest apart: two registers and the addressing modes make them. */
+inline_always const uint8_t *row_at(Rows rows, size_t i)
+{
+    return rows.base + i / 4 * 4 * rows.stride + i % 4 * rows.stride;
+}
 
-static inline __m512i load_pair(const uint8_t *low, const uint8_t *high)
+inline_always __m512i load_pair(const uint8_t *low, const uint8_t *high)
 {
     __m256i l = _mm256_loadu_si256((const void *)low), h = _mm256_loadu_si256((const void *)high);
 
     return _mm512_inserti64x4(_mm512_castsi256_si512(l), h, 1);
 }
 
-static inline __m128i scales_eight(const uint8_t *const rows[OUTS], int first, size_t at)
+inline_always __m128i scales_eight(Rows rows, size_t first, size_t at)
 {
-    uint16_t s[8];
+    short s[8];
 
-    for (int i = 0; i < 8; i++)
-        memcpy(&s[i], rows[first + i] + at, 2);
-    return _mm_setr_epi16((short)s[0], (short)s[1], (short)s[2], (short)s[3], (short)s[4],
-                          (short)s[5], (short)s[6], (short)s[7]);
+    for (size_t i = 0; i < 8; i++)
+        memcpy(&s[i], row_at(rows, first + i) + at, sizeof s[i]);
+    return _mm_setr_epi16(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]);
+}
+
+inline_always __m512 block_scales(Rows rows, size_t at)
+{
+    return _mm512_cvtph_ps(_mm256_setr_m128i(scales_eight(rows, 0, at), scales_eight(rows, 8, at)));
 }
 
 /* The block `at` bytes into each row. */
-inline_always void tile_load(Tile *t, const uint8_t *const rows[OUTS], size_t at)
+inline_always void tile_load(Tile *t, Rows rows, size_t at)
 {
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+    const __m512i high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
     __m512i a[8], b[8];
 
     /* Row i in the lower half, row i + 8 in the upper: 8 x 8 of four bytes in each half. */
-    for (int i = 0; i < 8; i++)
-        a[i] = load_pair(rows[i] + at + 2, rows[i + 8] + at + 2);
+    for (size_t i = 0; i < 8; i++)
+        a[i] = load_pair(row_at(rows, i) + at + 2, row_at(rows, i + 8) + at + 2);
     for (int i = 0; i < 8; i += 2) {
         b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
         b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
@@ -61,18 +78,14 @@ inline_always void tile_load(Tile *t, const uint8_t *const rows[OUTS], size_t at
         a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
         a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
     }
-    /* Now a[i] has column i of rows 0-3 (and 8-11) and column i + 4 of them, lane by lane. */
+    /* Now a[i] holds columns i and i + 4 of rows 0-3 and 8-11, a[i + 4] those of the others. */
     for (int i = 0; i < 4; i++) {
-        const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
-        const __m512i high = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-
         t->w[i] = _mm512_permutex2var_epi64(a[i], low, a[i + 4]);
         t->w[i + 4] = _mm512_permutex2var_epi64(a[i], high, a[i + 4]);
     }
     for (int i = 0; i < 8; i++)
         t->w[i] = _mm512_xor_si512(t->w[i], _mm512_set1_epi8((char)0x80));
-    t->scales =
-        _mm512_cvtph_ps(_mm256_setr_m128i(scales_eight(rows, 0, at), scales_eight(rows, 8, at)));
+    t->scales = block_scales(rows, at);
 }
 
 inline_always __m512i broadcast4(const void *p)
@@ -83,19 +96,60 @@ inline_always __m512i broadcast4(const void *p)
     return _mm512_set1_epi32(v);
 }
 
-/* sum += block of one row of x times the tile. */
-inline_always __m512 tile_multiply(__m512 sum, const Tile *t, const int8_t *x, float scale,
-                                   int32_t offset)
+/* sum += the dots of one block times the scales. */
+inline_always __m512 block_add(__m512 sum, __m512i dots, __m512 scales, float scale)
 {
-    /* Two chains: the instruction's latency is four cycles. Integer sums are exact in any order. */
-    __m512i dot0 = _mm512_set1_epi32(offset), dot1 = _mm512_setzero_si512();
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scales, _mm512_set1_ps(scale)),
+                           sum);
+}
+
+/* Dots of a tile with one block of x, in two chains: the instruction takes four cycles. */
+inline_always __m512i tile_dots(const Tile *t, const int8_t *x, int32_t offset)
+{
+    __m512i even = _mm512_set1_epi32(offset), odd = _mm512_setzero_si512();
 
     for (int i = 0; i < 8; i += 2) {
-        dot0 = _mm512_dpbusd_epi32(dot0, t->w[i], broadcast4(x + 4 * i));
-        dot1 = _mm512_dpbusd_epi32(dot1, t->w[i + 1], broadcast4(x + 4 * i + 4));
+        even = _mm512_dpbusd_epi32(even, t->w[i], broadcast4(x + 4 * i));
+        odd = _mm512_dpbusd_epi32(odd, t->w[i + 1], broadcast4(x + 4 * i + 4));
     }
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(dot0, dot1)),
-                           _mm512_mul_ps(t->scales, _mm512_set1_ps(scale)), sum);
+    return _mm512_add_epi32(even, odd);
+}
+
+/* The same without turning over: row by row, then a tree of sums that leaves row i in lane i. */
+inline_always __m512i rows_dots(Rows rows, size_t at, const int8_t *x, int32_t offset)
+{
+    __m256i v = _mm256_loadu_si256((const void *)x), sums[4];
+    __m512i a, b, sum;
+
+    for (size_t i = 0; i < 4; i++) {
+        __m256i d[4], pairs[2];
+
+        for (size_t j = 0; j < 4; j++) {
+            __m256i w = _mm256_loadu_si256((const void *)(row_at(rows, 4 * i + j) + at + 2));
+
+            w = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
+            d[j] = _mm256_dpbusd_epi32(_mm256_setzero_si256(), w, v);
+        }
+        for (int j = 0; j < 2; j++)
+            pairs[j] = _mm256_add_epi32(_mm256_unpacklo_epi32(d[2 * j], d[2 * j + 1]),
+                                        _mm256_unpackhi_epi32(d[2 * j], d[2 * j + 1]));
+        sums[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[0], pairs[1]),
+                                   _mm256_unpackhi_epi64(pairs[0], pairs[1]));
+    }
+    a = _mm512_inserti64x4(_mm512_castsi256_si512(sums[0]), sums[1], 1);
+    b = _mm512_inserti64x4(_mm512_castsi256_si512(sums[2]), sums[3], 1);
+    sum = _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
+    return _mm512_add_epi32(sum, _mm512_set1_epi32(offset));
+}
+
+/* The rows that come next, block by block as far ahead as one tile: sixteen streams of short rows
+ * are more than the hardware follows. Fetching past the last one does no harm. */
+inline_always void rows_prefetch(Rows rows, size_t at)
+{
+    const uint8_t *next = rows.base + OUTS * rows.stride + OUTS * at;
+
+    for (size_t i = 0; i < OUTS * Q8_0_BYTES; i += 64)
+        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
 }
 
 inline_always void store(const Product *p, size_t j, size_t out, __mmask16 mask, __m512 sum)
@@ -111,12 +165,26 @@ inline_always void store(const Product *p, size_t j, size_t out, __mmask16 mask,
     _mm512_mask_storeu_ps(y, mask, sum);
 }
 
-/* Rows j … j + n - 1, n known when compiled, of the outputs at `out`. With a panel the tiles
- * are read from there, otherwise turned over as they come. */
-inline_always void rows_multiply(const Product *p, size_t j, const int n, size_t out,
-                                 __mmask16 mask, const uint8_t *const rows[OUTS], const Tile *panel)
+static void row_single(const Product *p, size_t out, __mmask16 mask, Rows rows)
 {
-    size_t n_blocks = p->x->width / Q8_0_BLOCK;
+    const int8_t *x = packed_row(p->x, product_src(p, 0));
+    const float *scales = packed_scales(p->x, x);
+    const int32_t *offsets = packed_offsets(p->x, x);
+    __m512 sum = _mm512_setzero_ps();
+
+    for (size_t b = 0, at = 0; b < p->x->width / Q8_0_BLOCK; b++, at += Q8_0_BYTES) {
+        rows_prefetch(rows, at);
+        sum = block_add(sum, rows_dots(rows, at, x + b * Q8_0_BLOCK, offsets[b]),
+                        block_scales(rows, at), scales[b]);
+    }
+    store(p, 0, out, mask, sum);
+}
+
+/* Rows j … j + n - 1 of x, n known when compiled. With a panel the tiles are read from there,
+ * otherwise turned over as they come. */
+inline_always void rows_multiply(const Product *p, size_t j, const int n, size_t out,
+                                 __mmask16 mask, Rows rows, const Tile *panel)
+{
     const int8_t *x[ROWS_MAX];
     __m512 sums[ROWS_MAX];
 
@@ -124,23 +192,27 @@ inline_always void rows_multiply(const Product *p, size_t j, const int n, size_t
         x[r] = packed_row(p->x, product_src(p, j + (size_t)r));
         sums[r] = _mm512_setzero_ps();
     }
-    for (size_t b = 0; b < n_blocks; b++) {
+    for (size_t b = 0; b < p->x->width / Q8_0_BLOCK; b++) {
         Tile t;
 
         if (panel)
             t = panel[b];
-        else
+        else {
+            rows_prefetch(rows, b * Q8_0_BYTES);
             tile_load(&t, rows, b * Q8_0_BYTES);
-        for (int r = 0; r < n; r++)
-            sums[r] = tile_multiply(sums[r], &t, x[r] + b * Q8_0_BLOCK,
-                                    packed_scales(p->x, x[r])[b], packed_offsets(p->x, x[r])[b]);
+        }
+        for (int r = 0; r < n; r++) {
+            __m512i dots = tile_dots(&t, x[r] + b * Q8_0_BLOCK, packed_offsets(p->x, x[r])[b]);
+
+            sums[r] = block_add(sums[r], dots, t.scales, packed_scales(p->x, x[r])[b]);
+        }
     }
     for (int r = 0; r < n; r++)
         store(p, j + (size_t)r, out, mask, sums[r]);
 }
 
 inline_always void rows_switch(const Product *p, size_t j, size_t n, size_t out, __mmask16 mask,
-                               const uint8_t *const rows[OUTS], const Tile *panel)
+                               Rows rows, const Tile *panel)
 {
     switch (n) {
     case 1:
@@ -170,14 +242,12 @@ inline_always void rows_switch(const Product *p, size_t j, size_t n, size_t out,
     }
 }
 
-static void rows_direct(const Product *p, size_t out, __mmask16 mask,
-                        const uint8_t *const rows[OUTS])
+static void rows_direct(const Product *p, size_t out, __mmask16 mask, Rows rows)
 {
     rows_switch(p, 0, p->n, out, mask, rows, NULL);
 }
 
-static void rows_panel(const Product *p, size_t out, __mmask16 mask,
-                       const uint8_t *const rows[OUTS], Tile *panel)
+static void rows_panel(const Product *p, size_t out, __mmask16 mask, Rows rows, Tile *panel)
 {
     for (size_t b = 0; b < p->x->width / Q8_0_BLOCK; b++)
         tile_load(&panel[b], rows, b * Q8_0_BYTES);
@@ -187,19 +257,27 @@ static void rows_panel(const Product *p, size_t out, __mmask16 mask,
 
 void product_q8_avx512vnni(const Product *p, size_t out_begin, size_t out_end, void *scratch)
 {
-    size_t row_bytes = dtype_row_bytes(DTYPE_Q8_0, p->w->ne[0]);
-    const uint8_t *w = p->w->data;
+    size_t stride = dtype_row_bytes(DTYPE_Q8_0, p->w->ne[0]);
+    Tile *panel = scratch;
 
     for (size_t out = out_begin; out < out_end; out += OUTS) {
         size_t n_outs = out_end - out < OUTS ? out_end - out : OUTS;
-        const uint8_t *rows[OUTS];
+        Rows rows = {tensor_row(p->w, (int64_t)out), stride};
 
-        /* Past the last row the last one stands in; its outputs are masked off. */
-        for (size_t i = 0; i < OUTS; i++)
-            rows[i] = w + (out + (i < n_outs ? i : n_outs - 1)) * row_bytes;
-        if (p->n <= ROWS_MAX)
-            rows_direct(p, out, (__mmask16)((1u << n_outs) - 1), rows);
+        /* The last rows are filled up to sixteen elsewhere, behind the panel; what the others
+         * give is masked off. */
+        if (n_outs < OUTS) {
+            uint8_t *copy = (uint8_t *)(panel + p->x->width / Q8_0_BLOCK);
+
+            memcpy(copy, rows.base, n_outs * stride);
+            memset(copy + n_outs * stride, 0, (OUTS - n_outs) * stride);
+            rows.base = copy;
+        }
+        if (p->n == 1)
+            row_single(p, out, tail16(n_outs), rows);
+        else if (p->n <= ROWS_MAX)
+            rows_direct(p, out, tail16(n_outs), rows);
         else
-            rows_panel(p, out, (__mmask16)((1u << n_outs) - 1), rows, scratch);
+            rows_panel(p, out, tail16(n_outs), rows, panel);
     }
 }

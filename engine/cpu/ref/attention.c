@@ -26,33 +26,29 @@ static void part_add(float *largest, float *sum, float *out, size_t n, float sco
         out[i] = out[i] * keep + weight * v[i];
 }
 
-/* Row of a page as floats. */
-static const float *page_row(const void *page, size_t i, size_t head_dim, bool f16, float *buffer)
+static float page_value(const void *page, size_t i, bool f16)
 {
-    if (!f16)
-        return (const float *)page + i * head_dim;
-    f32_from_f16_ref((const uint16_t *)page + i * head_dim, head_dim, buffer);
-    return buffer;
+    return f16 ? f16_to_f32(((const uint16_t *)page)[i]) : ((const float *)page)[i];
 }
 
 void attention_part_ref(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
                         size_t begin, size_t end, AttentionPart *parts)
 {
-    float scale = 1 / sqrtf((float)head_dim), buffer[ATTENTION_DIM_MAX];
+    float scale = 1 / sqrtf((float)head_dim), k[ATTENTION_DIM_MAX], v[ATTENTION_DIM_MAX];
 
     for (size_t h = 0; h < n_heads; h++)
         parts[h] = (AttentionPart){.largest = -INFINITY};
     for (size_t t = begin; t < end; t++) {
         size_t page = t / KV_PAGE, i = t % KV_PAGE;
-        const float *gates = row->log_gate ? row->log_gate[page] : NULL;
-        float scores[ATTENTION_HEADS_MAX];
-        const float *k = page_row(row->k_pages[page], i, head_dim, kv_f16, buffer), *v;
+        float gate = row->log_gate && row->log_gate[page] ? row->log_gate[page][i] : 0;
 
+        for (size_t d = 0; d < head_dim; d++) {
+            k[d] = page_value(row->k_pages[page], d * KV_PAGE + i, kv_f16);
+            v[d] = page_value(row->v_pages[page], i * head_dim + d, kv_f16);
+        }
         for (size_t h = 0; h < n_heads; h++)
-            scores[h] = dot(row->q + h * head_dim, k, head_dim) * scale + (gates ? gates[i] : 0);
-        v = page_row(row->v_pages[page], i, head_dim, kv_f16, buffer);
-        for (size_t h = 0; h < n_heads; h++)
-            part_add(&parts[h].largest, &parts[h].sum, parts[h].out, head_dim, scores[h], v);
+            part_add(&parts[h].largest, &parts[h].sum, parts[h].out, head_dim,
+                     dot(row->q + h * head_dim, k, head_dim) * scale + gate, v);
     }
 }
 
