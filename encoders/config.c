@@ -80,8 +80,8 @@ int encoder_config_read(Weights *w, EncoderConfig *ret_config)
     }
     if (c.d_model % c.head_dim != 0)
         return weights_fail(w, -EBADMSG,
-                            "percept.embedding_length %zu does not divide into heads "
-                            "of %zu",
+                            "percept.embedding_length %zu does not divide by "
+                            "percept.encoder.head_dim %zu",
                             c.d_model, c.head_dim);
     if (weights_get_u32(w, "percept.image.patch_size", &patch) < 0 || patch != IMAGE_PATCH)
         return weights_fail(w, -EBADMSG, "percept.image.patch_size is not %d", IMAGE_PATCH);

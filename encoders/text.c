@@ -2,7 +2,11 @@
 
 int text_front_init(TextFront *f, Weights *w, const Workspace *ws)
 {
-    return encoder_matrix(w, "txt.token_embd.weight", ws->config.d_model, 0, &f->token_embd);
+    size_t n_tokens;
+
+    if (weights_get_strings(w, "tokenizer.ggml.tokens", &n_tokens) < 0 || n_tokens == 0)
+        return weights_fail(w, -EBADMSG, "tokenizer.ggml.tokens is missing or empty");
+    return encoder_matrix(w, "txt.token_embd.weight", ws->config.d_model, n_tokens, &f->token_embd);
 }
 
 int text_front_run(const TextFront *f, Workspace *ws, const int32_t *ids, size_t n)
