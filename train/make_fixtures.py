@@ -56,12 +56,7 @@ def upsampled(samples: np.ndarray, factor: int) -> np.ndarray:
 
 def free_assets(path: str) -> None:
     """Keeps of the pack what a repository may show: one set of emoji, no icon themes."""
-    pack = assets.load(path)
-    pack.sprites[:] = [sprite for sprite in pack.sprites if sprite.look == "emoji"]
-    pack.looks.clear()
-    for sprite in pack.sprites:
-        pack.looks.setdefault(sprite.name, []).append(sprite)
-    pack.sprite_names[:] = list(pack.looks)
+    assets.load(path).keep_look("emoji")
 
 
 def with_question(make, kind: str):

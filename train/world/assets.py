@@ -47,13 +47,21 @@ class Assets:
         self.font_ids = {
             "train": [i for i, f in enumerate(self.fonts) if not f["family"].startswith(TEST_FAMILIES)],
             "test": [i for i, f in enumerate(self.fonts) if f["family"].startswith(TEST_FAMILIES)]}
+        self._fonts: dict = {}
+        self._name_sprites()
+
+    def _name_sprites(self) -> None:
         self.looks: dict[str, list[Sprite]] = {}
         for sprite in self.sprites:
             self.looks.setdefault(sprite.name, []).append(sprite)
         # In the order of the list, in which neighbours are alike, and shuffled: any first n of the latter are a fair pool.
         self.sprite_order = list(self.looks)
         self.sprite_names = sorted(self.looks, key=lambda name: hashlib.sha256(name.encode()).digest())
-        self._fonts: dict = {}
+
+    def keep_look(self, look: str) -> None:
+        """Forgets the sprites of every other look: what a repository shows must not hold the icon themes' drawings."""
+        self.sprites = [sprite for sprite in self.sprites if sprite.look == look]
+        self._name_sprites()
 
     def font(self, number: int, size: int) -> ImageFont.FreeTypeFont:
         """The basic layout everywhere: text must not depend on which shaping library Pillow found."""

@@ -12,9 +12,8 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 from fontTools.ttLib import TTFont
-from PIL import Image
 
-from train.world.pack_build import EMOJI_FONT, emoji_image
+from train.world.pack_build import EMOJI_FONT, emoji_image, signature
 
 ANNOTATIONS = "/usr/share/unicode/cldr/common/annotations/en.xml"
 # Names that a picture cannot tell: variants by colour of skin or hair, parts, dates, foreign text.
@@ -23,7 +22,8 @@ NOT_NAMES = re.compile(
     r"|^white (small|medium)|^black (small|medium)|showing (Asia|Americas)|^(trade mark|registered|copyright)$"
     r"|^(hash sign|asterisk|digit)|medium-small|^input |arrow curving|^circled M$|^person: |^(wo)?man: "
 )
-KEEP_BUTTONS = re.compile(r"^(play|pause|stop|record|eject|fast-forward|fast reverse|next track|last track|shuffle tracks|repeat|SOS|NEW|COOL|FREE|OK|UP!|VS|radio) button$")
+KEEP_BUTTONS = re.compile(r"^(play|pause|stop|record|eject|fast-forward|fast reverse|next track|last track|shuffle tracks|repeat"
+                          r"|SOS|NEW|COOL|FREE|OK|UP!|VS|radio) button$")
 NEAR = 18.0  # mean difference of two 24 by 24 pictures below which one of them goes
 
 
@@ -45,12 +45,6 @@ def candidates() -> list[tuple[str, str]]:
             continue
         out.append((char, plain_name(name)))
     return sorted(out)
-
-
-def signature(image: Image.Image) -> np.ndarray:
-    small = image.resize((24, 24), Image.Resampling.BOX)
-    over = [Image.alpha_composite(Image.new("RGBA", small.size, shade), small) for shade in ("white", "black")]
-    return np.concatenate([np.asarray(o.convert("RGB"), np.float32).ravel() for o in over])
 
 
 def select() -> list[tuple[str, str]]:

@@ -13,10 +13,10 @@ import re
 import subprocess
 import zipfile
 
+import numpy as np
 from fontTools import subset
 from fontTools.ttLib import TTFont
-from PIL import Image, ImageFont
-from PIL import ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EMOJI_FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
@@ -36,6 +36,7 @@ ASCII = range(0x20, 0x7F)
 STYLES = re.compile(r"^(regular|book|roman|medium|bold|italic|oblique|bold ?italic|bold ?oblique|semibold|light)$", re.I)
 NOT_FONTS = re.compile(r"emoji|symbol|dingbat|math|caps|dunhill|unslanted|quotation|d050000l|display|adf std no|"
                        r"classical serif|upright italic|proportional|keyboard|monoisome|thin|largelineheight|noloopk|webfont|tamil|minus", re.I)
+ICONS_NEAR = 6.0    # mean difference of signatures below which two icons look the same
 STYLES_PER_FAMILY = 4
 WORDS = 14000
 
@@ -61,6 +62,13 @@ def emoji_image(char: str) -> Image.Image:
     page = Image.new("RGBA", (160, 160))
     ImageDraw.Draw(page).text((10, 10), char, font=_emoji_font[0], embedded_color=True)
     return square(page)
+
+
+def signature(image: Image.Image) -> np.ndarray:
+    """24 by 24 pixels on white and on black, to tell how alike two sprites are."""
+    small = image.resize((24, 24), Image.Resampling.BOX)
+    over = [Image.alpha_composite(Image.new("RGBA", small.size, shade), small) for shade in ("white", "black")]
+    return np.concatenate([np.asarray(o.convert("RGB"), np.float32).ravel() for o in over])
 
 
 def table(name: str) -> list[list[str]]:
@@ -101,14 +109,19 @@ def sprites():
     """(record, bytes) of every look of every name."""
     for code, name in table("emoji_names.tsv"):
         yield {"name": name, "look": "emoji"}, webp(emoji_image(chr(int(code, 16))))
+    signs: dict[str, list] = {}
     for name, wanted in table("icon_names.tsv"):
-        seen = []
         for theme in THEMES:
             path = icon_file(theme, wanted.split())
             image = icon_image(path) if path else None
-            if image and image.tobytes() not in seen:
-                seen.append(image.tobytes())
-                yield {"name": name, "look": theme}, webp(image)
+            if image is None:
+                continue
+            sign = signature(image)
+            others = [s for other, known in signs.items() for s in known if other != name]
+            if others and np.abs(np.stack(others) - sign).mean(1).min() < ICONS_NEAR:
+                continue    # the theme draws another name the same way
+            signs.setdefault(name, []).append(sign)
+            yield {"name": name, "look": theme}, webp(image)
 
 
 def font_record(path: str, number: int):

@@ -11,6 +11,7 @@ from train.world.language import NUMBERS, OPPOSITE, RELATIONS, ask, caption, lis
 # Share of the shorter side that a sprite takes; training leaves the bands of test out.
 SCALES = (0.4, 1.0)
 TEST_SCALES = ((0.55, 0.60), (0.80, 0.85))
+SMALLEST = 28       # pixels of a sprite among several
 NEIGHBOURS = 12     # names this near in the list are alike in kind: faces, animals, arrows
 CACHED_SIZES = 12   # of each sprite, at most
 
@@ -123,7 +124,9 @@ def several_sprites(rng, bucket: str, split: str, difficulty: float) -> Example:
     upright = h > w or h == w and n == 2 and coin(rng)
     long, short = (h, w) if upright else (w, h)
     for i, sprite in enumerate(shown):
-        side = round(scale(rng, split) * min(long / n, short))
+        side = 0
+        while side < SMALLEST:
+            side = round(scale(rng, split) * min(long / n, short))
         free = (long / n - side) / 2
         along, across = (i + 0.5) * long / n + span(rng, -free, free), short / 2 + (short - side) / 2 * span(rng, -0.6, 0.6)
         stamp(rng, page, sprite, side, *((across, along) if upright else (along, across)), difficulty)
