@@ -3,8 +3,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* Multiply-adds below which another thread would only cost time. */
-#define ALONE_MACS (96 * 1024)
+/* A list of products that one thread does in less than this is not worth another's help:
+ * handing over takes half a microsecond, and the rows then lie in the other core's cache. */
+#define ALONE_NS 6000
+/* What one thread does in a nanosecond, roughly: bytes of weights taken in, and multiply-adds. */
+#define BYTES_PER_NS 40
+#define MACS_PER_NS  160
 /* Chunks a thread takes of one list of products, so that the last ones end at about the same
  * time. */
 #define CHUNKS_PER_THREAD 8
@@ -163,24 +167,27 @@ void cpu_products(Backend *b, const Product *products, size_t count)
 {
     CpuBackend *cpu = cpu_backend(b);
     ProductWork work = {.cpu = cpu};
-    size_t tiles, macs;
+    size_t tiles, ns;
 
     for (; count > 0; products += work.count, count -= work.count) {
         work.products = products;
         work.count = count < CPU_PRODUCTS_MAX ? count : CPU_PRODUCTS_MAX;
-        tiles = macs = 0;
+        tiles = ns = 0;
         for (size_t i = 0; i < work.count; i++) {
             const Product *p = &products[i];
 
             product_check(p);
             work.firsts[i] = tiles;
-            tiles += p->n ? (product_outs(p) + PRODUCT_OUTS - 1) / PRODUCT_OUTS : 0;
-            macs += p->n * product_outs(p) * p->x->width;
+            if (p->n == 0)
+                continue;
+            tiles += (product_outs(p) + PRODUCT_OUTS - 1) / PRODUCT_OUTS;
+            ns += tensor_bytes(p->w) / BYTES_PER_NS +
+                  p->n * product_outs(p) * p->x->width / MACS_PER_NS;
         }
         work.firsts[work.count] = tiles;
 
         size_t chunks = (size_t)pool_threads(cpu->pool) * CHUNKS_PER_THREAD;
-        size_t grain = macs < ALONE_MACS ? tiles : (tiles + chunks - 1) / chunks;
+        size_t grain = ns < ALONE_NS ? tiles : (tiles + chunks - 1) / chunks;
 
         pool_for(cpu->pool, tiles, grain ? grain : 1, products_range, &work);
     }

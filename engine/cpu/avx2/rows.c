@@ -10,17 +10,14 @@ inline_always __m256 magnitude(__m256 x)
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
 }
 
-/* Half away from zero, as the reference does it; held to what an int8 takes. */
+/* To the nearest integer, halves away from zero: adding the number just below a half keeps what is
+ * just below it there too. */
 inline_always __m256i round_q8(__m256 x)
 {
-    __m256 whole = _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-    __m256 far =
-        _mm256_cmp_ps(magnitude(_mm256_sub_ps(x, whole)), _mm256_set1_ps(0.5f), _CMP_GE_OQ);
-    __m256 one = _mm256_or_ps(_mm256_and_ps(x, _mm256_set1_ps(-0.0f)), _mm256_set1_ps(1));
+    __m256 sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0f));
 
-    whole = _mm256_add_ps(whole, _mm256_and_ps(far, one));
-    whole = _mm256_min_ps(_mm256_max_ps(whole, _mm256_set1_ps(-127)), _mm256_set1_ps(127));
-    return _mm256_cvttps_epi32(whole);
+    return _mm256_cvttps_epi32(
+        _mm256_add_ps(x, _mm256_or_ps(sign, _mm256_set1_ps(0x1.fffffep-2f))));
 }
 
 void pack_q8_avx2(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets)

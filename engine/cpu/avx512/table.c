@@ -1,8 +1,14 @@
 #include "engine/cpu/avx512/avx512.h"
 #include "engine/cpu/cpuid.h"
 
+/* Attention over pages stays with AVX2: converting halves is slower in wide registers. */
 void kernels_init_avx512(Kernels *k, unsigned features)
 {
+    k->pack_q8 = pack_q8_avx512;
+    k->product_q8_f32 = product_q8_f32_avx512;
+    k->product_f32 = product_f32_avx512;
+    k->rms_norm = rms_norm_avx512;
+    k->silu_mul = silu_mul_avx512;
     k->attention_full = attention_full_avx512;
     if (features & CPU_VNNI)
         k->product_q8 = product_q8_avx512vnni;
