@@ -88,7 +88,7 @@ MediaHelper *media_helper_free(MediaHelper *h)
 static int helper_spawn(const MediaHelper *h, int socket, pid_t *ret_pid)
 {
     char *const argv[] = {h->program, NULL};
-#if defined(__SANITIZE_ADDRESS__)
+#if WIRE_SANITIZED
     char *const *environment = environ; /* options of the sanitizers */
 #else
     char *const environment[] = {NULL};
@@ -339,7 +339,9 @@ int media_decode(MediaHelper *h, int fd, const MediaRequest *request, Media *ret
     int r = media_helper_submit(h, fd, request);
 
     if (r < 0) {
-        *ret_message = "the media helper cannot be started";
+        *ret_message = r == -EINVAL  ? "not a descriptor"
+                       : r == -EBUSY ? "the media helper is at work for somebody else"
+                                     : "the media helper cannot be started";
         return r;
     }
     do {

@@ -19,12 +19,6 @@
 #define DESCRIPTORS_MAX 16
 #define RESULT_MAX      (3ul * MEDIA_PIXELS_MAX)
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -33,10 +27,16 @@
 #error "name this processor's AUDIT_ARCH here"
 #endif
 
+/* No more than `value`, and no more than is allowed already. */
 static int limit_set(int resource, rlim_t value)
 {
-    const struct rlimit limit = {value, value};
+    struct rlimit limit;
 
+    if (getrlimit((__rlimit_resource_t)resource, &limit) < 0)
+        return -errno;
+    if (limit.rlim_max > value)
+        limit.rlim_max = value;
+    limit.rlim_cur = limit.rlim_max;
     return setrlimit((__rlimit_resource_t)resource, &limit) < 0 ? -errno : 0;
 }
 
@@ -51,7 +51,7 @@ static int limits_set(void)
         r = limit_set(RLIMIT_FSIZE, RESULT_MAX);
     if (r >= 0)
         r = limit_set(RLIMIT_CORE, 0);
-    if (r >= 0 && !SANITIZED)
+    if (r >= 0 && !WIRE_SANITIZED)
         r = limit_set(RLIMIT_AS, MEMORY_MAX);
     return r;
 }
@@ -121,5 +121,5 @@ int sandbox_enter(void)
     r = limits_set();
     if (r < 0)
         return r;
-    return SANITIZED ? 0 : calls_set();
+    return WIRE_SANITIZED ? 0 : calls_set();
 }

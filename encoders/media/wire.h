@@ -9,6 +9,18 @@
 #include "encoders/media/media.h"
 #include "encoders/media/reason.h"
 
+/* AddressSanitizer as GCC and as Clang say that it is there. */
+#if defined(__SANITIZE_ADDRESS__)
+#define WIRE_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WIRE_SANITIZED 1
+#endif
+#endif
+#ifndef WIRE_SANITIZED
+#define WIRE_SANITIZED 0
+#endif
+
 /* Where the helper finds its end of the socket pair. */
 #define WIRE_FD 3
 
