@@ -394,6 +394,9 @@ Service *service_free(Service *s)
     assert(s->n_jobs == 0);
     sd_event_source_disable_unref(s->posts_source);
     sd_event_source_disable_unref(s->watchdog_source);
+    if (s->server)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_STOPPED},
+                      "perceptd leaves the bus.");
     server_close(s->server);
     intake_free(s->intake);
     worker_free(s->worker);
