@@ -187,7 +187,8 @@ void cpu_products(Backend *b, const Product *products, size_t count)
         work.firsts[work.count] = tiles;
 
         size_t chunks = (size_t)pool_threads(cpu->pool) * CHUNKS_PER_THREAD;
-        size_t grain = ns < ALONE_NS ? tiles : (tiles + chunks - 1) / chunks;
+        /* Even, because kernels like to take two tiles at once. */
+        size_t grain = ns < ALONE_NS ? tiles : (tiles + 2 * chunks - 1) / (2 * chunks) * 2;
 
         pool_for(cpu->pool, tiles, grain ? grain : 1, products_range, &work);
     }

@@ -16,8 +16,9 @@
  * give the same bits.
  */
 
-#define OUTS     PRODUCT_OUTS
-#define ROWS_MAX 8
+#define OUTS      PRODUCT_OUTS
+#define ROWS_MAX  8
+#define PAIR_ROWS 4
 
 /* Sixteen rows of weights. */
 typedef struct Rows {
@@ -180,10 +181,9 @@ static void row_single(const Product *p, size_t out, __mmask16 mask, Rows rows)
     store(p, 0, out, mask, sum);
 }
 
-/* Rows j … j + n - 1 of x, n known when compiled. With a panel the tiles are read from there,
- * otherwise turned over as they come. */
+/* Rows j … j + n - 1 of x, n known when compiled; weights are turned over as they come. */
 inline_always void rows_multiply(const Product *p, size_t j, const int n, size_t out,
-                                 __mmask16 mask, Rows rows, const Tile *panel)
+                                 __mmask16 mask, Rows rows)
 {
     const int8_t *x[ROWS_MAX];
     __m512 sums[ROWS_MAX];
@@ -195,12 +195,8 @@ inline_always void rows_multiply(const Product *p, size_t j, const int n, size_t
     for (size_t b = 0; b < p->x->width / Q8_0_BLOCK; b++) {
         Tile t;
 
-        if (panel)
-            t = panel[b];
-        else {
-            rows_prefetch(rows, b * Q8_0_BYTES);
-            tile_load(&t, rows, b * Q8_0_BYTES);
-        }
+        rows_prefetch(rows, b * Q8_0_BYTES);
+        tile_load(&t, rows, b * Q8_0_BYTES);
         for (int r = 0; r < n; r++) {
             __m512i dots = tile_dots(&t, x[r] + b * Q8_0_BLOCK, packed_offsets(p->x, x[r])[b]);
 
@@ -211,73 +207,122 @@ inline_always void rows_multiply(const Product *p, size_t j, const int n, size_t
         store(p, j + (size_t)r, out, mask, sums[r]);
 }
 
-inline_always void rows_switch(const Product *p, size_t j, size_t n, size_t out, __mmask16 mask,
-                               Rows rows, const Tile *panel)
+static void rows_switch(const Product *p, size_t j, size_t n, size_t out, __mmask16 mask, Rows rows)
 {
     switch (n) {
     case 1:
-        rows_multiply(p, j, 1, out, mask, rows, panel);
+        rows_multiply(p, j, 1, out, mask, rows);
         break;
     case 2:
-        rows_multiply(p, j, 2, out, mask, rows, panel);
+        rows_multiply(p, j, 2, out, mask, rows);
         break;
     case 3:
-        rows_multiply(p, j, 3, out, mask, rows, panel);
+        rows_multiply(p, j, 3, out, mask, rows);
         break;
     case 4:
-        rows_multiply(p, j, 4, out, mask, rows, panel);
+        rows_multiply(p, j, 4, out, mask, rows);
         break;
     case 5:
-        rows_multiply(p, j, 5, out, mask, rows, panel);
+        rows_multiply(p, j, 5, out, mask, rows);
         break;
     case 6:
-        rows_multiply(p, j, 6, out, mask, rows, panel);
+        rows_multiply(p, j, 6, out, mask, rows);
         break;
     case 7:
-        rows_multiply(p, j, 7, out, mask, rows, panel);
+        rows_multiply(p, j, 7, out, mask, rows);
         break;
     default:
-        rows_multiply(p, j, 8, out, mask, rows, panel);
+        rows_multiply(p, j, 8, out, mask, rows);
         break;
     }
 }
 
-static void rows_direct(const Product *p, size_t out, __mmask16 mask, Rows rows)
+/* Rows j … j + n - 1 of x, n known when compiled, against thirty-two outputs: two panels of turned
+ * blocks share each broadcast of x, which otherwise would keep the loads busier than the
+ * multipliers. */
+inline_always void pair_multiply(const Product *p, size_t j, const int n, size_t out,
+                                 __mmask16 mask, const Tile *panels, size_t n_blocks)
 {
-    rows_switch(p, 0, p->n, out, mask, rows, NULL);
+    const int8_t *x[PAIR_ROWS];
+    __m512 sums[PAIR_ROWS][2];
+
+    for (int r = 0; r < n; r++) {
+        x[r] = packed_row(p->x, product_src(p, j + (size_t)r));
+        sums[r][0] = sums[r][1] = _mm512_setzero_ps();
+    }
+    for (size_t b = 0; b < n_blocks; b++) {
+        const Tile t[2] = {panels[b], panels[n_blocks + b]};
+
+        for (int r = 0; r < n; r++) {
+            __m512i dots[2];
+
+            dots[0] = dots[1] = _mm512_set1_epi32(packed_offsets(p->x, x[r])[b]);
+            for (int i = 0; i < 8; i++) {
+                __m512i four = broadcast4(x[r] + b * Q8_0_BLOCK + 4 * i);
+
+                dots[0] = _mm512_dpbusd_epi32(dots[0], t[0].w[i], four);
+                dots[1] = _mm512_dpbusd_epi32(dots[1], t[1].w[i], four);
+            }
+            for (int h = 0; h < 2; h++)
+                sums[r][h] =
+                    block_add(sums[r][h], dots[h], t[h].scales, packed_scales(p->x, x[r])[b]);
+        }
+    }
+    for (int r = 0; r < n; r++) {
+        store(p, j + (size_t)r, out, 0xffff, sums[r][0]);
+        store(p, j + (size_t)r, out + OUTS, mask, sums[r][1]);
+    }
 }
 
-static void rows_panel(const Product *p, size_t out, __mmask16 mask, Rows rows, Tile *panel)
+/* All rows of x against two times sixteen rows of weights. */
+static void pair_run(const Product *p, size_t out, __mmask16 mask, const Rows rows[2], Tile *panels)
 {
-    for (size_t b = 0; b < p->x->width / Q8_0_BLOCK; b++)
-        tile_load(&panel[b], rows, b * Q8_0_BYTES);
-    for (size_t j = 0; j < p->n; j += ROWS_MAX)
-        rows_switch(p, j, p->n - j < ROWS_MAX ? p->n - j : ROWS_MAX, out, mask, rows, panel);
+    size_t n_blocks = p->x->width / Q8_0_BLOCK, j = 0;
+
+    for (size_t h = 0; h < 2; h++)
+        for (size_t b = 0; b < n_blocks; b++)
+            tile_load(&panels[h * n_blocks + b], rows[h], b * Q8_0_BYTES);
+    for (; j + PAIR_ROWS <= p->n; j += PAIR_ROWS)
+        pair_multiply(p, j, PAIR_ROWS, out, mask, panels, n_blocks);
+    for (; j + 2 <= p->n; j += 2)
+        pair_multiply(p, j, 2, out, mask, panels, n_blocks);
+    if (j < p->n)
+        pair_multiply(p, j, 1, out, mask, panels, n_blocks);
+}
+
+/* Sixteen rows from `out` on, or as many as there are: then they are filled up in `copy`, and what
+ * the others give is masked off. */
+static Rows rows_init(const Product *p, size_t out, size_t n_outs, uint8_t *copy)
+{
+    Rows rows = {tensor_row(p->w, (int64_t)out), dtype_row_bytes(DTYPE_Q8_0, p->w->ne[0])};
+
+    if (n_outs < OUTS) {
+        memcpy(copy, rows.base, n_outs * rows.stride);
+        memset(copy + n_outs * rows.stride, 0, (OUTS - n_outs) * rows.stride);
+        rows.base = copy;
+    }
+    return rows;
 }
 
 void product_q8_avx512vnni(const Product *p, size_t out_begin, size_t out_end, void *scratch)
 {
-    size_t stride = dtype_row_bytes(DTYPE_Q8_0, p->w->ne[0]);
-    Tile *panel = scratch;
+    Tile *panels = scratch;
+    uint8_t *copy = (uint8_t *)(panels + 2 * (p->x->width / Q8_0_BLOCK));
 
     for (size_t out = out_begin; out < out_end; out += OUTS) {
         size_t n_outs = out_end - out < OUTS ? out_end - out : OUTS;
-        Rows rows = {tensor_row(p->w, (int64_t)out), stride};
+        Rows rows[2] = {rows_init(p, out, n_outs, copy)};
 
-        /* The last rows are filled up to sixteen elsewhere, behind the panel; what the others
-         * give is masked off. */
-        if (n_outs < OUTS) {
-            uint8_t *copy = (uint8_t *)(panel + p->x->width / Q8_0_BLOCK);
-
-            memcpy(copy, rows.base, n_outs * stride);
-            memset(copy + n_outs * stride, 0, (OUTS - n_outs) * stride);
-            rows.base = copy;
-        }
-        if (p->n == 1)
-            row_single(p, out, tail16(n_outs), rows);
-        else if (p->n <= ROWS_MAX)
-            rows_direct(p, out, tail16(n_outs), rows);
+        if (p->n > ROWS_MAX && out_end - out > OUTS) {
+            out += OUTS;
+            n_outs = out_end - out < OUTS ? out_end - out : OUTS;
+            rows[1] = rows_init(p, out, n_outs, copy);
+            pair_run(p, out - OUTS, tail16(n_outs), rows, panels);
+        } else if (p->n == 1)
+            row_single(p, out, tail16(n_outs), rows[0]);
         else
-            rows_panel(p, out, tail16(n_outs), rows, panel);
+            for (size_t j = 0; j < p->n; j += ROWS_MAX)
+                rows_switch(p, j, p->n - j < ROWS_MAX ? p->n - j : ROWS_MAX, out, tail16(n_outs),
+                            rows[0]);
     }
 }
