@@ -73,7 +73,7 @@ static const struct sock_filter calls[] = {
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),
     RETURN(SECCOMP_RET_KILL_PROCESS),
     LOAD(nr),
-    ALLOW(read), ALLOW(pread64), ALLOW(recvmsg), ALLOW(sendmsg), ALLOW(close),
+    ALLOW(read), ALLOW(write), ALLOW(pread64), ALLOW(recvmsg), ALLOW(sendmsg), ALLOW(close),
     ALLOW(fstat), ALLOW(newfstatat), ALLOW(ftruncate),
     ALLOW(munmap), ALLOW(mremap), ALLOW(madvise), ALLOW(brk),
     ALLOW(futex), ALLOW(getrandom), ALLOW(getrusage),
@@ -121,5 +121,10 @@ int sandbox_enter(void)
     r = limits_set();
     if (r < 0)
         return r;
-    return WIRE_SANITIZED ? 0 : calls_set();
+    if (WIRE_SANITIZED)
+        return 0;
+    /* libmpg123 has something to say about most damaged files: nobody is to hear it. */
+    if (dup2(STDOUT_FILENO, STDERR_FILENO) < 0)
+        return -errno;
+    return calls_set();
 }
