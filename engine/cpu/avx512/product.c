@@ -280,8 +280,10 @@ static void pair_run(const Product *p, size_t out, __mmask16 mask, const Rows ro
     size_t n_blocks = p->x->width / Q8_0_BLOCK, j = 0;
 
     for (size_t h = 0; h < 2; h++)
-        for (size_t b = 0; b < n_blocks; b++)
+        for (size_t b = 0; b < n_blocks; b++) {
+            rows_prefetch(rows[h], b * Q8_0_BYTES);
             tile_load(&panels[h * n_blocks + b], rows[h], b * Q8_0_BYTES);
+        }
     for (; j + PAIR_ROWS <= p->n; j += PAIR_ROWS)
         pair_multiply(p, j, PAIR_ROWS, out, mask, panels, n_blocks);
     for (; j + 2 <= p->n; j += 2)
