@@ -89,36 +89,60 @@ double floor_int8_macs(void)
     return macs > 0 ? macs : INFINITY;
 }
 
+/* Reads n bytes, a multiple of 256, with the widest loads that every x86 of the last decade has. */
+static void read_bytes(const char *data, size_t n, bool avx2)
+{
+#if defined(__x86_64__)
+    if (avx2) {
+        const char *end = data + n;
+
+        __asm__ volatile("1:\n"
+                         "vmovaps (%0), %%ymm0\nvmovaps 32(%0), %%ymm1\n"
+                         "vmovaps 64(%0), %%ymm2\nvmovaps 96(%0), %%ymm3\n"
+                         "vmovaps 128(%0), %%ymm4\nvmovaps 160(%0), %%ymm5\n"
+                         "vmovaps 192(%0), %%ymm6\nvmovaps 224(%0), %%ymm7\n"
+                         "add $256, %0\ncmp %1, %0\njb 1b\nvzeroupper\n"
+                         : "+r"(data)
+                         : "r"(end)
+                         : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+                           "xmm7");
+        return;
+    }
+#endif
+    uint64_t sum = 0;
+
+    (void)avx2;
+    for (size_t i = 0; i < n; i += sizeof sum)
+        sum += *(const uint64_t *)(const void *)(data + i);
+    __asm__ volatile("" : : "r"(sum));
+}
+
 double floor_bytes(size_t set)
 {
-    static double known[64];
+    static double known[32];
     size_t power = 12, n;
     double best = INFINITY;
-    uint64_t *data;
+    bool avx2 = cpu_features() & CPU_AVX2;
+    char *data;
 
     while (power < 28 && (size_t)1 << power < set)
         power++;
     if (known[power] > 0)
         return known[power];
-    n = ((size_t)1 << power) / sizeof *data;
-    data = calloc(n, sizeof *data);
+    n = (size_t)1 << power;
+    data = aligned_alloc(64, n);
     ASSERT(data);
-    memset(data, 1, n * sizeof *data);
+    memset(data, 1, n);
     for (int i = 0; i < 9; i++) {
-        size_t turns = ((size_t)1 << 25) / (n * sizeof *data) + 1;
-        uint64_t sums[8] = {0};
+        size_t turns = ((size_t)1 << 25) / n + 1;
         double start = now_ns(), ns;
 
-        for (size_t t = 0; t < turns; t++) {
-            for (size_t j = 0; j < n; j += 8)
-                for (size_t lane = 0; lane < 8; lane++)
-                    sums[lane] += data[j + lane];
-            __asm__ volatile("" : : "r"(sums) : "memory");
-        }
+        for (size_t t = 0; t < turns; t++)
+            read_bytes(data, n, avx2);
         ns = (now_ns() - start) / (double)turns;
         best = ns < best ? ns : best;
     }
-    known[power] = (double)(n * sizeof *data) / best;
+    known[power] = (double)n / best;
     free(data);
     return known[power];
 }
