@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef struct SizeKey {
     const char *name;
@@ -58,7 +59,7 @@ static int real_read(Weights *w, const RealKey *key, EncoderConfig *c)
     if (!(value >= key->min && value <= key->max))
         return weights_fail(w, -EBADMSG, "%s is %g; from %g to %g can be run", key->name,
                             (double)value, (double)key->min, (double)key->max);
-    *(float *)((char *)c + key->offset) = value;
+    memcpy((char *)c + key->offset, &value, sizeof value);
     return 0;
 }
 

@@ -24,6 +24,7 @@
 #elif defined(__aarch64__)
 #define ARCH AUDIT_ARCH_AARCH64
 #else
+/* cppcheck-suppress preprocessorErrorDirective */
 #error "name this processor's AUDIT_ARCH here"
 #endif
 
