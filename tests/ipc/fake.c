@@ -2,6 +2,7 @@
  * A service without a model: the real bus side with handlers of the tests' own. What a question
  * begins with says how it is answered:
  *   "say TEXT"    the text, three bytes at a time, so that characters are cut
+ *   "later TEXT"  the same, but only after a third of a second
  *   "raw HEX"     these bytes
  *   "hang"        nothing until it is cancelled
  *   "flood"       text without end until it is cancelled, but not while it is paused
@@ -147,7 +148,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     (void)usec;
     sd_event_source_set_time_relative(source, 100);
     sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-    if (strncmp(question, "say ", 4) == 0)
+    if (strncmp(question, "later ", 6) == 0)
+        say(job, question + 6);
+    else if (strncmp(question, "say ", 4) == 0)
         say(job, question + 4);
     else if (strncmp(question, "raw ", 4) == 0)
         raw(job, question + 4);
@@ -170,8 +173,10 @@ static int start_ask(Fake *fake, Work *w)
     if (strcmp(work_args(w)->question.data, "read") == 0 && work_args(w)->n_media > 0)
         read_medium(job);
     else
-        return sd_event_add_time_relative(fake->event, &job->timer, CLOCK_MONOTONIC, 100, 1,
-                                          on_timer, job);
+        return sd_event_add_time_relative(
+            fake->event, &job->timer, CLOCK_MONOTONIC,
+            strncmp(work_args(w)->question.data, "later ", 6) == 0 ? 300000 : 100, 1, on_timer,
+            job);
     return 0;
 }
 

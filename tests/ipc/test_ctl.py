@@ -114,7 +114,7 @@ class Ctl(ServiceTest):
         return found.decode()
 
     def test_spinner_only_on_a_terminal(self):
-        found = self.on_terminal("ask", "say here it is")
+        found = self.on_terminal("ask", "later here it is")
         self.assertIn("\r\033[K", found)
         self.assertTrue(found.endswith("\033[Khere it is\r\n"), repr(found))
         self.assertNotIn("\033", self.good("ask", "say here it is"))

@@ -190,6 +190,7 @@ class Life(DaemonTest):
                   encoding="ascii") as file:
             helper = int(file.read().split()[0])
         os.kill(helper, signal.SIGKILL)
+        self.eventually(lambda: self.fields(helper)[0] == "Z")
         self.assertEqual(self.embed_media("emoji.png")[0][0][0], 0)
 
     def test_idle_takes_no_time(self):
@@ -198,9 +199,12 @@ class Life(DaemonTest):
         threading.Event().wait(0.5)
         self.assertLessEqual(self.ticks() - ticks, 2)
 
+    def fields(self, pid):
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()
+
     def ticks(self):
-        with open(f"/proc/{self.service.pid}/stat", encoding="ascii") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
+        fields = self.fields(self.service.pid)
         return int(fields[11]) + int(fields[12])
 
     def test_nothing_is_left(self):
