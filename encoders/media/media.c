@@ -18,11 +18,15 @@
 #define MFD_NOEXEC_SEAL 8u
 #endif
 
+/* How long a killed process is waited for. */
+#define PATIENCE_MSEC 20
+
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 struct MediaHelper {
     char *program;
-    pid_t pid; /* 0: not running */
+    pid_t pid;   /* 0: not running */
+    pid_t dying; /* killed, and not dead yet; 0: none */
     int socket;
     int result; /* the memfd of the request under way; -1: idle */
     MediaRequest request;
@@ -58,18 +62,37 @@ static void request_end(MediaHelper *h)
     h->result = -1;
 }
 
-/* Ends the process and takes its exit status, so that no zombie stays. Killed, it is gone within
- * moments. */
+/* True when the process is gone and nothing of it is left. */
+static bool process_bury(pid_t pid, int patience_msec)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    for (;;) {
+        pid_t found = waitpid(pid, NULL, WNOHANG);
+
+        if (found == pid || (found < 0 && errno != EINTR))
+            return true;
+        if (patience_msec-- <= 0)
+            return false;
+        nanosleep(&moment, NULL);
+    }
+}
+
+/* Ends the process and takes its exit status, so that no zombie stays. One that dies slowly,
+ * because it has much memory to give back or waits for a file system, is taken later: nobody
+ * here may wait for it. */
 static void helper_drop(MediaHelper *h)
 {
     request_end(h);
     if (h->socket >= 0)
         close(h->socket);
     h->socket = -1;
+    if (h->dying > 0 && process_bury(h->dying, 0))
+        h->dying = 0;
     if (h->pid > 0) {
         kill(h->pid, SIGKILL);
-        while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+        if (!process_bury(h->pid, PATIENCE_MSEC))
+            h->dying = h->pid;
     }
     h->pid = 0;
 }
@@ -195,6 +218,8 @@ int media_helper_submit(MediaHelper *h, int fd, const MediaRequest *request)
 
     if (h->result >= 0)
         return -EBUSY;
+    if (h->dying > 0 && process_bury(h->dying, 0))
+        h->dying = 0;
     if (fcntl(fd, F_GETFD) < 0)
         return -EINVAL;
     result = result_create();
@@ -306,7 +331,7 @@ int media_helper_receive(MediaHelper *h, Media *ret_media, const char **ret_mess
     if (h->result < 0)
         return -EINVAL;
     do
-        n = recv(h->socket, &reply, sizeof reply, MSG_DONTWAIT);
+        n = recv(h->socket, &reply, sizeof reply, MSG_DONTWAIT | MSG_TRUNC);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN) {
         if (media_helper_timeout_msec(h) > 0)
