@@ -61,6 +61,29 @@ static void check_pack_q8(const Kernels *ref, const Kernels *k)
     }
 }
 
+/* Weights of a hostile file can make anything of a row: what comes out has no meaning, and nothing
+ * breaks. */
+static void check_pack_q8_strange(const Kernels *k)
+{
+    static const float strange[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-45f};
+    float x[4 * Q8_0_BLOCK], scales[4];
+    int8_t q[4 * Q8_0_BLOCK];
+    int32_t offsets[4];
+
+    for (int turn = 0; turn < TURNS; turn++) {
+        random_floats(x, 4 * Q8_0_BLOCK);
+        for (int i = 0; i < 1 + turn % 9; i++)
+            x[random_below(4 * Q8_0_BLOCK)] = strange[random_below(6)];
+        k->pack_q8(x, 4 * Q8_0_BLOCK, q, scales, offsets);
+    }
+}
+
+static void check_pack_and_strange(const Kernels *ref, const Kernels *k)
+{
+    check_pack_q8(ref, k);
+    check_pack_q8_strange(k);
+}
+
 static void check_unpack_q8(const Kernels *ref, const Kernels *k)
 {
     for (int turn = 0; turn < TURNS; turn++) {
@@ -252,7 +275,13 @@ BENCH(add, 256, 2048, r->k->add(r->y, r->x, 256));
     }
 
 const KernelCheck rows_checks[] = {
-    ROW_CHECK(pack_q8),      ROW_CHECK(unpack_q8), ROW_CHECK(f16_from_f32),
-    ROW_CHECK(f32_from_f16), ROW_CHECK(rms_norm),  ROW_CHECK(rope),
-    ROW_CHECK(silu_mul),     ROW_CHECK(add),       {0},
+    {"pack_q8", offsetof(Kernels, pack_q8), check_pack_and_strange, bench_pack_q8},
+    ROW_CHECK(unpack_q8),
+    ROW_CHECK(f16_from_f32),
+    ROW_CHECK(f32_from_f16),
+    ROW_CHECK(rms_norm),
+    ROW_CHECK(rope),
+    ROW_CHECK(silu_mul),
+    ROW_CHECK(add),
+    {0},
 };

@@ -26,7 +26,8 @@ void pack_q8_avx2(const float *x, size_t width, int8_t *q, float *scales, int32_
 
     for (size_t b = 0; b < width / Q8_0_BLOCK; b++, x += Q8_0_BLOCK) {
         __m256 v[4], largest = _mm256_setzero_ps(), divisor;
-        __m256i n[4], sum;
+        __m256i n[4];
+        __m128i sum;
         float scale;
 
         for (int i = 0; i < 4; i++) {
@@ -40,13 +41,15 @@ void pack_q8_avx2(const float *x, size_t width, int8_t *q, float *scales, int32_
         for (int i = 0; i < 4; i++)
             n[i] = round_q8(_mm256_div_ps(v[i], divisor));
 
-        sum = _mm256_add_epi32(_mm256_add_epi32(n[0], n[1]), _mm256_add_epi32(n[2], n[3]));
-        sum = _mm256_hadd_epi32(sum, sum);
-        sum = _mm256_hadd_epi32(sum, sum);
-        offsets[b] = -128 * (_mm256_extract_epi32(sum, 0) + _mm256_extract_epi32(sum, 4));
-
         n[0] = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
-        _mm256_storeu_si256((void *)(q + b * Q8_0_BLOCK), _mm256_permutevar8x32_epi32(n[0], order));
+        n[0] = _mm256_permutevar8x32_epi32(n[0], order);
+        _mm256_storeu_si256((void *)(q + b * Q8_0_BLOCK), n[0]);
+
+        /* The sum of bytes is there for unsigned ones: each moved up by 128. */
+        n[0] = _mm256_xor_si256(n[0], _mm256_set1_epi8((char)0x80));
+        n[0] = _mm256_sad_epu8(n[0], _mm256_setzero_si256());
+        sum = _mm_add_epi32(_mm256_castsi256_si128(n[0]), _mm256_extracti128_si256(n[0], 1));
+        offsets[b] = -128 * (_mm_extract_epi32(sum, 0) + _mm_extract_epi32(sum, 2) - 32 * 128);
     }
 }
 
