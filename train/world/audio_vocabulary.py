@@ -21,14 +21,14 @@ def number(n: int) -> str:
 
 
 NUMBERS = tuple(number(n) for n in range(101))
-COLOURS = "red green blue yellow orange purple pink brown black white grey cyan".split()
-SHAPES = "circle square triangle star heart diamond cross ring arrow hexagon line moon".split()
+COLOURS = "red green blue yellow orange purple pink brown black white gray cyan".split()
+SHAPES = "circle square triangle star heart diamond cross ring arrow hexagon pentagon oval semicircle line moon".split()
 DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 MONTHS = "january february march april june july august september october november december".split()
 ACTIONS = ("open close start stop play pause save delete copy paste cut undo print search find send reply forward "
            "download upload install update remove create rename move select zoom scroll click drag drop press type "
            "record mute unlock lock restart shutdown connect disconnect refresh cancel confirm accept reject help show "
-           "hide minimise maximise resize rotate share export import sort filter clear reset repeat shuffle skip "
+           "hide minimize maximize resize rotate share export import sort filter clear reset repeat shuffle skip "
            "continue login logout sleep wake listen speak translate count measure").split()
 THINGS = ("file folder window screen desktop browser terminal keyboard mouse printer camera microphone speaker battery "
           "network password account message email picture photo video music song document table button menu page tab "
@@ -114,8 +114,8 @@ show my messages
 show the weather
 show the clipboard
 hide this window
-minimise the window
-maximise the window
+minimize the window
+maximize the window
 move the window left
 move the window right
 move to the next desktop

@@ -1,0 +1,528 @@
+"""Three-stage training with a curriculum.
+
+    python -m train.stages --out DIR [--minutes 17] [--workers 14] [--arm routed] [--compare 0.125] [--resume]
+
+1. base ability: contrastive pairs, captions, questions; every gate is free.
+2. adaptation: the same with a sparsity target annealed to its goal; half of the segments draw an effort shift.
+3. fine tuning: rank-16 adapters on every linear of the frozen base, with the shipped int8 numbers faked; merged at the end.
+
+Progress is time, so that a run fills the minutes it is given. The curriculum raises the generator's difficulty over the first
+quarter, with a fifth always from the full range. State is saved every few minutes and resumed with --resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import multiprocessing as mp
+import os
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from train import fronts, model as definition
+from train import tokenizer as tk
+from train.model import Config, Matrix, Percept
+from train.optimizer import Muon
+from train.pools import KINDS, TEXT_TOKENS, Encoder, Pools, make_chunk
+
+STAGE_ENDS = (0.2, 0.86, 1.0)
+GOAL_HEADS, GOAL_EXPERTS = 0.22, 2.0
+SHIFT = 0.5                                    # effort +-1 is a shift of +-0.5
+GRIDS = {"square": (8, 8), "line": (2, 16), "wide": (6, 10), "tall": (10, 6), "small": (4, 4), "detail": (16, 16)}
+# kind, shape, batch, weight: one image batch and one audio batch a step, a spoken and a text batch at times
+IMAGE_BATCHES = [("square", 192, 0.5), ("line", 224, 0.22), ("wide", 192, 0.07), ("tall", 192, 0.05), ("small", 224, 0.06), ("detail", 48, 0.1)]
+AUDIO_BATCHES = [(1.28, 160, 0.3), (2.56, 128, 0.45), (3.84, 96, 0.25)]
+SPOKEN_BATCHES = [("square", 64, 0.7), ("line", 80, 0.3)]
+TEXT_BATCH = 32
+WARM_STEPS = 12                                # after a change of stage: workers rest while layers are compiled
+LONG = 200                                     # prompts of more rows are decoded apart
+WEIGHTS = {"image": 1.0, "audio": 0.8, "spoken": 0.5, "text": 0.25}
+
+
+def compile_layers() -> None:
+    """Layers are compiled for training, where the launches of small kernels would bound the speed; scoring runs them as they are."""
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.suppress_errors = True
+    for cls in (definition.EncoderBlock, definition.DecoderLayer):
+        plain = cls.forward
+        fast = torch.compile(plain, dynamic=True)
+        cls.forward = lambda self, *a, _plain=plain, _fast=fast: (_fast if self.training else _plain)(self, *a)
+
+
+# --- one batch ----------------------------------------------------------------------------------
+
+
+def image_input(batch: dict, grid: tuple[int, int], augment: bool) -> torch.Tensor:
+    x = batch["image"].permute(0, 3, 1, 2).float()
+    if augment:
+        n = x.shape[0]
+        if torch.rand(()) < 0.25:                       # softness of a picture that was resized
+            small = F.interpolate(x, scale_factor=float(0.55 + 0.4 * torch.rand(())), mode="bilinear", antialias=True)
+            x = F.interpolate(small, size=x.shape[-2:], mode="bilinear", antialias=True)
+        gain = 1 + 0.12 * torch.randn(n, 1, 1, 1, device=x.device)
+        x = x * gain + 8 * torch.randn(n, 1, 1, 1, device=x.device)
+        x = (x + torch.randn_like(x) * (5 * torch.rand(n, 1, 1, 1, device=x.device))).clamp(0, 255).round()
+    return fronts.patches(fronts.resize(x, grid), grid)
+
+
+def audio_input(batch: dict, augment: bool) -> torch.Tensor:
+    x = batch["audio"].float() / 32768
+    if augment:
+        n = x.shape[0]
+        x = x * torch.empty(n, 1, device=x.device).uniform_(0.6, 1.15)
+        x = (x + torch.randn_like(x) * 10 ** torch.empty(n, 1, device=x.device).uniform_(-4.5, -2.3)).clamp(-1, 1)
+        cut = int(torch.randint(0, 10, ()))             # clips of other lengths: a few frames off the end
+        x = x[:, : x.shape[1] - cut * 160]
+    return fronts.log_mel(x)
+
+
+def segment_shift(batch: int, media: int, text: int, device, stage: int) -> torch.Tensor:
+    """One shift for the media of each prompt and one for its text; half of the segments keep 0."""
+    if stage == 1:
+        return torch.zeros(batch, media + text, device=device)
+    s = torch.empty(batch, 2, device=device).uniform_(-SHIFT, SHIFT) * (torch.rand(batch, 2, device=device) < 0.5)
+    return torch.cat([s[:, :1].expand(-1, media), s[:, 1:].expand(-1, text)], dim=1)
+
+
+def sigmoid_pairs(model: Percept, a: torch.Tensor, b: torch.Tensor, key_a: torch.Tensor, key_b: torch.Tensor) -> torch.Tensor:
+    """Pairwise sigmoid loss at 256 dimensions and at 128 or 64 (by turns of chance); equal scenes are positives."""
+    same = key_a[:, None] == key_b[None]
+    sign = torch.where(same, 1.0, -1.0)
+    loss = 0.0
+    for width, weight in ((256, 0.6), (128 if torch.rand(()) < 0.6 else 64, 0.4)):
+        u, v = F.normalize(a[:, :width], dim=-1), F.normalize(b[:, :width], dim=-1)
+        logit = model.space_scale.exp() * (u @ v.t()) + model.space_bias
+        loss = loss - weight * F.logsigmoid(sign * logit).sum() / len(a)
+    return loss
+
+
+def text_vectors(model: Percept, ids: torch.Tensor) -> torch.Tensor:
+    return model.txt(ids.long(), ids != tk.PAD)[1]
+
+
+def encode(model: Percept, kind: str, shape, batch: dict, augment: bool) -> list[tuple]:
+    """(marker id, encoder, S, v) of every medium of the prompt, in order."""
+    media = []
+    if kind in ("image", "spoken"):
+        grid = GRIDS[shape]
+        media.append((tk.IMAGE, model.img, *model.img(image_input(batch, grid, augment), grid)))
+    if kind in ("audio", "spoken"):
+        media.append((tk.AUDIO, model.aud, *model.aud(audio_input(batch, augment))))
+    return media
+
+
+def prompt_rows(model: Percept, media: list[tuple], ids: torch.Tensor, parts: str = "both") -> tuple[torch.Tensor, int]:
+    """Rows of `<bos> media… text`, and how many precede the text. parts: what a medium contributes ('both', 'vector', 'sequence', 'none')."""
+    n = len(ids)
+    special = lambda i: model.embed(torch.full((n, 1), i, device=ids.device)).float()
+    rows = [special(tk.BOS)]
+    for marker, encoder, s, v in media:
+        if parts == "none":
+            continue
+        m = model.media_rows(encoder, s, v)
+        rows += [special(marker), m if parts == "both" else m[:, :1] if parts == "vector" else m[:, 1:]]
+    head = sum(r.shape[1] for r in rows)
+    return torch.cat([*rows, model.embed(ids.long()).float()], dim=1), head
+
+
+class Sparsity:
+    """Adaptive L1 on the gates (ReLU routing, arXiv 2412.14711): weights rise while activity is above the target."""
+
+    def __init__(self, device):
+        self.weight_heads = self.weight_experts = 1e-4
+        self.sums = torch.zeros(3, device=device)
+        self.heads = self.experts = 0.0
+
+    def loss(self, routing, valid: torch.Tensor, neutral: torch.Tensor, n_experts: int) -> torch.Tensor:
+        g = torch.stack(routing.heads)[..., 1:]                 # [L, B, T, G - 1]
+        r = torch.stack(routing.experts)                        # [L, B, T, N]
+        v = valid.float()
+        count = v.sum().clamp_min(1) * g.shape[0]
+        l1_heads = (g.mean(-1) * v).sum() / count
+        on = (r > 0).float() * v.unsqueeze(-1)
+        load = on.sum((1, 2))                                   # [L, N]
+        share = load / load.sum(-1, keepdim=True).clamp_min(1) * n_experts
+        l1_experts = ((r * v.unsqueeze(-1)).sum((1, 2)) * share.detach()).sum() / count
+        w = (valid & neutral).float()
+        self.sums += torch.stack([((g > 0).float().mean(-1) * w).sum(), ((r > 0).float().sum(-1) * w).sum(), w.sum() * g.shape[0]]).detach()
+        return self.weight_heads * l1_heads + self.weight_experts * l1_experts
+
+    def adapt(self, goal_heads: float, goal_experts: float) -> None:
+        heads, experts, n = self.sums.tolist()
+        self.sums.zero_()
+        if n:
+            self.heads, self.experts = heads / n, experts / n
+            step = lambda on, goal: (1.05 if on > 1.3 * goal else 1.025) if on > goal else 1 / 1.025
+            self.weight_heads = min(1.0, max(1e-6, self.weight_heads * step(self.heads, goal_heads)))
+            self.weight_experts = min(1.0, max(1e-6, self.weight_experts * step(self.experts, goal_experts)))
+
+
+@dataclasses.dataclass
+class Part:
+    """One kind of example in a step: what was drawn, what its media became, and its rows in the decoder."""
+
+    kind: str
+    shape: object
+    batch: dict
+    media: list = dataclasses.field(default_factory=list)
+    rows: torch.Tensor | None = None
+    head: int = 0
+    shift: torch.Tensor | None = None
+
+
+def pair_losses(model: Percept, parts: list[Part]) -> dict:
+    """Media against captions, and the spoken description against its picture."""
+    seen = [p for p in parts if p.media]
+    texts = text_vectors(model, torch.cat([p.batch["captions"] for p in seen])).split([len(p.batch["key"]) for p in seen])
+    losses = {}
+    for p, text in zip(seen, texts):
+        key = p.batch["key"]
+        loss = sum(sigmoid_pairs(model, v, text, key, key) for (*_, v) in p.media)
+        if p.kind == "spoken":
+            loss = loss + sigmoid_pairs(model, p.media[0][3], p.media[1][3], key, key)
+        losses[p.kind] = loss
+    return losses
+
+
+def compose(model: Percept, part: Part, stage: int) -> None:
+    """The prompt of a part; at times without a medium's vector, its sequence, or the medium."""
+    draw = float(torch.rand(()))
+    what = "none" if draw < 0.04 else "vector" if draw < 0.08 else "sequence" if draw < 0.12 else "both"
+    media = part.media[::-1] if part.kind == "spoken" and 0.12 < draw < 0.4 else part.media
+    part.rows, part.head = prompt_rows(model, media, part.batch["ids"], what)
+    part.shift = segment_shift(len(part.rows), part.head, TEXT_TOKENS, part.rows.device, stage)
+
+
+def decode_together(model: Percept, parts: list[Part], stage: int, sparsity: Sparsity) -> tuple[dict, torch.Tensor]:
+    """One decoder pass over several parts, padded at the end: cross entropy of the answers by part, and the sparsity loss."""
+    length = max(p.rows.shape[1] for p in parts)
+    pad = lambda x, value: F.pad(x, (0, 0) * (x.ndim - 2) + (0, length - x.shape[1]), value=value)
+    x = torch.cat([pad(p.rows, 0.0) for p in parts])
+    shift = torch.cat([pad(p.shift, 1.0) for p in parts])
+    rows, routing = model.decode(x, shift)
+    answers, at = {}, 0
+    for p in parts:
+        mine = rows[at : at + len(p.rows), p.head - 1 : p.head - 1 + TEXT_TOKENS]
+        target = p.batch["target"]
+        answers[p.kind] = F.cross_entropy(model.logits(mine[target]).float(), p.batch["ids"].long()[target])
+        at += len(p.rows)
+    extra = x.new_zeros(())
+    if stage > 1 and model.c.routing == "routed":
+        valid = torch.cat([pad(torch.cat([torch.ones(len(p.rows), p.head, dtype=torch.bool, device=x.device), p.batch["ids"] != tk.PAD], 1), False) for p in parts])
+        extra = sparsity.loss(routing, valid, shift == 0, model.c.n_experts)
+    return answers, extra
+
+
+def step_loss(model: Percept, parts: list[Part], stage: int, sparsity: Sparsity, contrast: float) -> tuple[torch.Tensor, dict]:
+    for p in parts:
+        p.media = encode(model, p.kind, p.shape, p.batch, augment=True)
+        compose(model, p, stage)
+    pairs = pair_losses(model, parts)
+    loss = contrast * sum(WEIGHTS[kind] * x for kind, x in pairs.items())
+    log = {f"pairs.{kind}": x for kind, x in pairs.items()}
+    for group in ([p for p in parts if p.rows.shape[1] <= LONG], [p for p in parts if p.rows.shape[1] > LONG]):
+        if group:
+            answers, extra = decode_together(model, group, stage, sparsity)
+            loss = loss + sum(WEIGHTS[kind] * x for kind, x in answers.items()) + extra
+            log.update({f"answers.{kind}": x for kind, x in answers.items()})
+    return loss, log
+
+
+# --- validation ---------------------------------------------------------------------------------
+
+
+def _held_out(i: int, n: int, tokenizer_path: str) -> tuple:
+    chunk = make_chunk(np.random.default_rng(12345 + i), KINDS[i], n, "test", 1.0, Encoder(tokenizer_path), single=True)
+    kinds, skills = chunk.pop("kinds"), chunk.pop("skills")
+    return KINDS[i], chunk, kinds, skills
+
+
+class Validation:
+    """Held-out examples as fixed chunks; answers are scored by teacher forcing, where all tokens right is what greedy decoding gives."""
+
+    def __init__(self, tokenizer_path: str, n: int):
+        """Makes the examples in processes of its own: before CUDA starts."""
+        share = lambda k: 0.25 if k.name == "spoken" else 0.5 if k.shape in ("wide", "tall", "small", "detail") else 1.0
+        tasks = [(i, max(8, int(n * share(k))), tokenizer_path) for i, k in enumerate(KINDS)]
+        with mp.Pool(min(len(tasks), os.cpu_count() or 1)) as pool:
+            self.chunks = pool.starmap(_held_out, tasks, chunksize=1)
+
+    def to(self, device) -> None:
+        self.chunks = [(k, {a: torch.from_numpy(x).to(device) for a, x in data.items()}, kinds, skills) for k, data, kinds, skills in self.chunks]
+
+    @torch.no_grad()
+    def score(self, model: Percept, shift: float = 0.0, parts: str = "both") -> dict:
+        model.eval()
+        right: dict[str, list[int]] = {}
+        vectors: dict[str, list] = {"image": [], "audio": [], "spoken": []}
+        heads = experts = rows_seen = 0.0
+        for k, data, kinds, skills in self.chunks:
+            n = len(kinds)
+            for at in range(0, n, 128):
+                batch = {a: x[at : at + 128] for a, x in data.items()}
+                batch["ids"], batch["target"], batch["captions"] = batch["ids"][:, 0], batch["target"][:, 0], batch["captions"][:, 0]
+                media = encode(model, k.name, k.shape, batch, augment=False)
+                x, head = prompt_rows(model, media, batch["ids"], parts)
+                y, routing = model.decode(x, torch.full(x.shape[:2], shift, device=x.device))
+                guess = model.logits(y[:, head - 1 : -1]).argmax(-1)
+                good = ((guess == batch["ids"]) | ~batch["target"]).all(-1).tolist()
+                for g, kind in zip(good, kinds[at : at + 128]):
+                    right.setdefault(kind[0], []).append(g)
+                valid = torch.cat([torch.ones(len(x), head, dtype=torch.bool, device=x.device), batch["ids"] != tk.PAD], 1)
+                heads += sum(((g[..., 1:] > 0).float().mean(-1) * valid).sum() for g in routing.heads)
+                experts += sum(((r > 0).float().sum(-1) * valid).sum() for r in routing.experts)
+                rows_seen += valid.sum() * model.c.n_layers
+                if media and parts == "both":
+                    texts = text_vectors(model, batch["captions"])
+                    if k.name == "spoken":
+                        vectors["spoken"].append((media[0][3], media[1][3], batch["key"]))
+                    else:
+                        vectors[k.name].append((media[0][3], texts, batch["key"]))
+        model.train()
+        out = {kind: round(sum(g) / len(g), 4) for kind, g in sorted(right.items())}
+        for name, parts_ in vectors.items():
+            if parts_:
+                a, b, key = (torch.cat(x) for x in zip(*parts_))
+                _, first = np.unique(key.cpu().numpy(), return_index=True)
+                i = torch.from_numpy(np.random.default_rng(0).permutation(first)[:1000].copy()).to(a.device)
+                s = a[i] @ b[i].t()
+                want = torch.arange(len(i), device=a.device)
+                out[f"retrieval.{name}"] = [len(i), round((s.argmax(1) == want).float().mean().item(), 4), round((s.argmax(0) == want).float().mean().item(), 4)]
+        out["heads"], out["experts"] = round(float(heads / rows_seen), 4), round(float(experts / rows_seen), 3)
+        return out
+
+
+# --- the run ------------------------------------------------------------------------------------
+
+
+def split_parameters(model: Percept) -> tuple[list, list]:
+    matrices = {id(m.weight) for name, m in model.named_modules() if isinstance(m, Matrix) and not name.endswith("token_embd")}
+    muon = [p for p in model.parameters() if id(p) in matrices and p.requires_grad]
+    rest = [p for p in model.parameters() if id(p) not in matrices and p.requires_grad]
+    return muon, rest
+
+
+def optimizers(model: Percept, lr: float) -> list:
+    muon, rest = split_parameters(model)
+    decay = [p for p in rest if p.ndim >= 2]
+    plain = [p for p in rest if p.ndim < 2]
+    adam = torch.optim.AdamW([dict(params=decay, weight_decay=0.02), dict(params=plain, weight_decay=0.0)], lr=lr, betas=(0.9, 0.95), fused=True)
+    return [*([Muon(muon, lr)] if muon else []), adam]
+
+
+def begin_fine_tuning(model: Percept, rank: int = 16, alpha: float = 32.0) -> None:
+    for m in model.modules():
+        if isinstance(m, Matrix):
+            m.add_lora(rank, alpha)
+    model.quant.weights = model.quant.activations = True
+
+
+def learning_rate(progress: float, stage: int, base: float, warm: float) -> float:
+    if stage == 3:
+        u = (progress - STAGE_ENDS[1]) / (1 - STAGE_ENDS[1])
+        return base * 0.7 * max(0.02, 0.5 * (1 + math.cos(math.pi * min(1.0, u)))) * min(1.0, u / 0.05 + 0.02)
+    decay = 0.45 * STAGE_ENDS[1]
+    return base * min(1.0, warm) * (1.0 if progress < decay else max(0.04, 1 - (progress - decay) / (STAGE_ENDS[1] - decay)))
+
+
+def packed_state(model: Percept) -> dict:
+    """The merged model as the numbers that ship: Q8_0 matrices (int8, f16 scales) and f32 for the rest."""
+    state = {}
+    quantised = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, Matrix)}
+    for name, p in model.named_parameters():
+        x = p.detach().float()
+        if name in quantised:
+            b = x.reshape(-1, definition.BLOCK)
+            scale = b.abs().amax(1, keepdim=True) / 127
+            q = torch.where(scale > 0, b / scale.clamp_min(1e-30), torch.zeros_like(b))
+            q = torch.trunc(q + torch.copysign(torch.full_like(q, 0.5), q)).to(torch.int8)
+            state[name] = (tuple(x.shape), q.cpu(), scale.half().cpu())
+        else:
+            state[name] = x.cpu()
+    return state
+
+
+def unpacked_state(state: dict) -> dict:
+    return {k: (x[1].float() * x[2].float()).reshape(x[0]) if isinstance(x, tuple) else x for k, x in state.items()}
+
+
+class Run:
+    def __init__(self, args, pools: Pools, validation: Validation, device):
+        self.args, self.pools, self.validation, self.device = args, pools, validation, device
+        torch.manual_seed(args.seed)
+        self.model = Percept(Config(routing=args.arm)).to(device)
+        self.sparsity = Sparsity(device)
+        self.rng = np.random.default_rng(args.seed)
+        self.stage, self.step, self.elapsed = 1, 0, 0.0
+        self.log = open(os.path.join(args.out, f"log-{args.arm}.jsonl"), "a", buffering=1)
+        self.optimizers = optimizers(self.model, args.lr)
+        self.model.train()
+        pools.pause(WARM_STEPS)
+
+    def note(self, **fields) -> None:
+        line = json.dumps(dict(arm=self.args.arm, step=self.step, seconds=round(self.elapsed, 1), stage=self.stage, **fields))
+        self.log.write(line + "\n")
+        print(line, flush=True)
+
+    def draw(self, table: list):
+        p = np.array([t[2] for t in table])
+        shape, n, _ = table[int(self.rng.choice(len(table), p=p / p.sum()))]
+        return shape, max(2, int(n * self.args.batch_scale))
+
+    def parts(self) -> list[Part]:
+        drawn = [("image", *self.draw(IMAGE_BATCHES)), ("audio", *self.draw(AUDIO_BATCHES)), ("spoken", *self.draw(SPOKEN_BATCHES)),
+                 ("text", None, max(2, int(TEXT_BATCH * self.args.batch_scale)))]
+        return [Part(kind, shape, self.pools.ring(kind, shape).draw(n)) for kind, shape, n in drawn]
+
+    def advance(self, progress: float) -> None:
+        """One optimizer step."""
+        self.pools.resume(self.step)
+        lr = learning_rate(progress, self.stage, self.args.lr, self.step / 200)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            loss, seen = step_loss(self.model, self.parts(), self.stage, self.sparsity, 1.0 if self.stage == 1 else 0.5)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], 2.0)
+        for o in self.optimizers:
+            for group in o.param_groups:
+                group["lr"] = lr
+            o.step()
+            o.zero_grad(set_to_none=True)
+        self.step += 1
+        if self.stage > 1 and self.step % 10 == 0 and self.args.arm == "routed":
+            u = min(1.0, (progress - STAGE_ENDS[0]) / (0.45 * (STAGE_ENDS[1] - STAGE_ENDS[0])))
+            self.sparsity.adapt(GOAL_HEADS ** u, 24.0 * (GOAL_EXPERTS / 24.0) ** u)
+        if self.step % self.args.log_every == 0:
+            flat = {k: round(x.item(), 3) for k, x in seen.items()}
+            self.note(progress=round(progress, 3), lr=round(lr, 6), heads=round(self.sparsity.heads, 3), experts=round(self.sparsity.experts, 2),
+                      l1=[round(self.sparsity.weight_heads, 6), round(self.sparsity.weight_experts, 6)],
+                      made=self.pools.made(), losses=flat)
+
+    def enter_stage(self, stage: int) -> None:
+        self.stage = stage
+        self.pools.pause(self.step + WARM_STEPS)        # the compiler gets the cores
+        if stage == 3:
+            begin_fine_tuning(self.model)
+            self.optimizers = optimizers(self.model, self.args.lr)
+        self.note(event="stage")
+
+    def progress(self) -> float:
+        if self.args.steps:
+            return self.step / self.args.steps
+        return self.elapsed / (60 * self.args.minutes)
+
+    def train(self) -> None:
+        began, before = time.monotonic(), self.elapsed
+        saved = scored = time.monotonic()
+        while (progress := self.progress()) < 1:
+            if progress >= STAGE_ENDS[self.stage - 1]:
+                self.enter_stage(self.stage + 1)
+            if not self.args.no_curriculum:
+                self.pools.difficulty.value = min(1.0, 0.15 + 0.85 * progress / 0.27)
+            self.advance(progress)
+            now = time.monotonic()
+            self.elapsed = before + now - began
+            if now - scored > self.args.score_every:
+                self.note(event="score", score=self.validation.score(self.model))
+                scored = time.monotonic()
+            if now - saved > 240:
+                self.save()
+                saved = time.monotonic()
+        self.finish()
+
+    def finish(self) -> None:
+        for m in self.model.modules():
+            if isinstance(m, Matrix):
+                m.merge_lora()
+        path = os.path.join(self.args.out, f"final-{self.args.arm}.pt")
+        torch.save({"config": dataclasses.asdict(self.model.c), "model": packed_state(self.model), "steps": self.step}, path + ".tmp")
+        os.replace(path + ".tmp", path)
+        self.note(event="final", score=self.validation.score(self.model))
+        if self.args.arm == "routed":
+            for shift in (-0.5, 0.5):
+                self.note(event="effort", shift=shift, score=self.validation.score(self.model, shift))
+            for parts in ("vector", "sequence", "none"):
+                self.note(event="ablation", parts=parts, score=self.validation.score(self.model, 0.0, parts))
+
+    def save(self) -> None:
+        state = dict(model=self.model.state_dict(), optimizers=[o.state_dict() for o in self.optimizers], stage=self.stage, step=self.step,
+                     elapsed=self.elapsed, weights=(self.sparsity.weight_heads, self.sparsity.weight_experts))
+        path = os.path.join(self.args.out, f"state-{self.args.arm}.pt")
+        torch.save(state, path + ".tmp")
+        os.replace(path + ".tmp", path)
+
+    def resume(self) -> None:
+        path = os.path.join(self.args.out, f"state-{self.args.arm}.pt")
+        if not os.path.exists(path):
+            return
+        state = torch.load(path, map_location=self.device, weights_only=False)
+        if state["stage"] == 3:
+            begin_fine_tuning(self.model)
+            self.optimizers = optimizers(self.model, self.args.lr)
+        self.model.load_state_dict(state["model"])
+        for o, s in zip(self.optimizers, state["optimizers"]):
+            o.load_state_dict(s)
+        self.stage, self.step, self.elapsed = state["stage"], state["step"], state["elapsed"]
+        self.sparsity.weight_heads, self.sparsity.weight_experts = state["weights"]
+        self.note(event="resumed")
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--out", required=True)
+    p.add_argument("--tokenizer", default="train/tokenizer.json")
+    p.add_argument("--minutes", type=float, default=17.0, help="length of the main run")
+    p.add_argument("--steps", type=int, default=0, help="length in steps instead")
+    p.add_argument("--workers", type=int, default=14)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--lr", type=float, default=1.2e-3)
+    p.add_argument("--arm", default="routed", choices=["routed", "dense", "static"])
+    p.add_argument("--compare", type=float, default=0.0, help="afterwards: each arm for this share of the main run's steps")
+    p.add_argument("--batch-scale", type=float, default=1.0)
+    p.add_argument("--pool-scale", type=float, default=1.0)
+    p.add_argument("--fill", type=int, default=2000, help="examples of every kind before the first step")
+    p.add_argument("--validation", type=int, default=1000)
+    p.add_argument("--score-every", type=float, default=120.0)
+    p.add_argument("--log-every", type=int, default=100)
+    p.add_argument("--no-curriculum", action="store_true")
+    p.add_argument("--no-compile", action="store_true")
+    p.add_argument("--resume", action="store_true")
+    args = p.parse_args()
+    os.makedirs(args.out, exist_ok=True)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+    device = torch.device("cuda" if os.path.exists("/dev/nvidia0") else "cpu")
+    pools = Pools(args.tokenizer, args.workers, args.seed, args.pool_scale)
+    pools.difficulty.value = 1.0 if args.no_curriculum else 0.15
+    began = time.monotonic()
+    validation = Validation(args.tokenizer, args.validation)
+    torch.set_float32_matmul_precision("high")
+    validation.to(device)
+    pools.start(device)
+    print(f"validation after {time.monotonic() - began:.1f} s", flush=True)
+    if not args.no_compile:
+        compile_layers()
+    pools.wait(args.fill)
+    print(f"pools after {time.monotonic() - began:.1f} s: {[(r.kind.name, r.kind.shape, r.count) for r in pools.rings]}", flush=True)
+
+    run = Run(args, pools, validation, device)
+    if args.resume:
+        run.resume()
+    run.train()
+    if args.compare:
+        steps, names = int(run.step * args.compare), ["routed", "dense", "static"]
+        del run
+        torch.cuda.empty_cache()
+        for arm in names:
+            again = argparse.Namespace(**{**vars(args), "arm": arm, "steps": steps, "out": os.path.join(args.out, "compare"), "no_curriculum": True, "score_every": 1e9})
+            os.makedirs(again.out, exist_ok=True)
+            Run(again, pools, validation, device).train()
+    pools.close()
+
+
+if __name__ == "__main__":
+    main()
