@@ -3,6 +3,7 @@
  * which lie it answers with. Started by test-lies.c in the helper's place.
  */
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -33,65 +34,69 @@ static int request_receive(WireRequest *ret_request)
     return fds[1];
 }
 
+typedef struct Packet {
+    WireReply reply;
+    char more[8];
+} Packet;
+
+/* Spoils an honest reply; what has to stay open until it is sent stays open. False: say nothing. */
+static bool packet_spoil(Evil evil, int result, Packet *p, size_t *size)
+{
+    WireReply *reply = &p->reply;
+
+    switch (evil) {
+    case EVIL_NONE:
+        return true;
+    case EVIL_GIANT:
+        reply->width = reply->height = 0xffffffff;
+        return true;
+    case EVIL_OVERFLOW: /* times 3 it is small in 32 bits */
+        reply->width = 0x55555556;
+        reply->height = 1;
+        return true;
+    case EVIL_SHORT_RESULT:
+        reply->height = 3;
+        return true;
+    case EVIL_NO_RESULT:
+        return ftruncate(result, 0) == 0;
+    case EVIL_WRITABLE:
+        return mmap(NULL, 12, PROT_READ | PROT_WRITE, MAP_SHARED, result, 0) != MAP_FAILED;
+    case EVIL_REASON:
+        reply->reason = 0x7fffffff;
+        return true;
+    case EVIL_KIND:
+        reply->kind = 77;
+        return true;
+    case EVIL_OTHER_KIND:
+        reply->kind = MEDIA_AUDIO;
+        reply->n_samples = 3;
+        return true;
+    case EVIL_SILENT:
+        return false;
+    case EVIL_SHORT_REPLY:
+        *size = 7;
+        return true;
+    case EVIL_LONG_REPLY:
+        *size = sizeof *p;
+        return true;
+    }
+    return false;
+}
+
 int main(void)
 {
     WireRequest request;
     int result;
 
     while ((result = request_receive(&request)) >= 0) {
-        struct {
-            WireReply reply;
-            char more[8];
-        } packet = {.reply = {.kind = MEDIA_IMAGE, .width = 2, .height = 2}};
-        WireReply *reply = &packet.reply;
-        size_t size = sizeof *reply;
-        bool keep = false;
+        Packet packet = {.reply = {.kind = MEDIA_IMAGE, .width = 2, .height = 2}};
+        size_t size = sizeof packet.reply;
 
-        if (ftruncate(result, 12) < 0)
+        if (ftruncate(result, 12) < 0 ||
+            !packet_spoil((Evil)request.region[0], result, &packet, &size) ||
+            send(WIRE_FD, &packet, size, MSG_NOSIGNAL) < 0)
             return 1;
-        switch ((Evil)request.region[0]) {
-        case EVIL_NONE:
-            break;
-        case EVIL_GIANT:
-            reply->width = reply->height = 0xffffffff;
-            break;
-        case EVIL_OVERFLOW: /* times 3 it is small in 32 bits */
-            reply->width = 0x55555556;
-            reply->height = 1;
-            break;
-        case EVIL_SHORT_RESULT:
-            reply->height = 3;
-            break;
-        case EVIL_NO_RESULT:
-            if (ftruncate(result, 0) < 0)
-                return 1;
-            break;
-        case EVIL_WRITABLE:
-            keep = mmap(NULL, 12, PROT_READ | PROT_WRITE, MAP_SHARED, result, 0) != MAP_FAILED;
-            break;
-        case EVIL_REASON:
-            reply->reason = 0x7fffffff;
-            break;
-        case EVIL_KIND:
-            reply->kind = 77;
-            break;
-        case EVIL_OTHER_KIND:
-            reply->kind = MEDIA_AUDIO;
-            reply->n_samples = 3;
-            break;
-        case EVIL_SILENT:
-            return 0;
-        case EVIL_SHORT_REPLY:
-            size = 7;
-            break;
-        case EVIL_LONG_REPLY:
-            size = sizeof packet;
-            break;
-        }
-        if (send(WIRE_FD, &packet, size, MSG_NOSIGNAL) < 0)
-            return 1;
-        if (!keep)
-            close(result);
+        close(result);
     }
     return 0;
 }
