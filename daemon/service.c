@@ -266,14 +266,15 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-static int watchdog_start(Service *s)
+static void watchdog_start(Service *s)
 {
     int r = sd_watchdog_enabled(false, &s->watchdog_usec);
 
-    if (r <= 0)
-        return r;
-    return sd_event_add_time_relative(s->event, &s->watchdog_source, CLOCK_MONOTONIC,
-                                      s->watchdog_usec / 2, 0, on_watchdog, s);
+    if (r > 0)
+        r = sd_event_add_time_relative(s->event, &s->watchdog_source, CLOCK_MONOTONIC,
+                                       s->watchdog_usec / 2, 0, on_watchdog, s);
+    if (r < 0)
+        log_warning("The watchdog is not fed: %s.", strerror(-r));
 }
 
 /* Reads the file over the defaults, into the given Config only if it is sound. */
@@ -375,10 +376,9 @@ int service_new(sd_event *event, const ServiceOptions *options, Service **ret_se
         snprintf(s->config.model, sizeof s->config.model, "%s", s->options.model);
     journal_open(s->config.log_level);
     r = service_open(s);
-    if (r >= 0)
-        r = watchdog_start(s);
     if (r < 0)
         return r;
+    watchdog_start(s);
     journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_STARTED},
                   "perceptd %s is on the bus.", PERCEPTD_VERSION);
     sd_notify(false, "READY=1");

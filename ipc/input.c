@@ -109,12 +109,12 @@ int input_check(int fd, uint64_t max_bytes, Failure *failure)
 
     if (r < 0)
         return r;
-    seals = fcntl(fd, F_GET_SEALS);
-    if (type != S_IFREG || seals < 0 || (seals & SEALS_REQUIRED) != SEALS_REQUIRED)
+    if (type != S_IFREG)
         return 0;
     if (size > max_bytes)
         return fail_size(max_bytes, failure);
-    return 1;
+    seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & SEALS_REQUIRED) == SEALS_REQUIRED;
 }
 
 static uint64_t now_usec(void)

@@ -34,8 +34,8 @@ typedef struct InputEvents {
 /* A sealed memfd with a copy of the bytes, or a negative errno. */
 int input_from_bytes(const void *data, size_t size);
 /* Whether a descriptor can be used without reading it: 1 a sealed memfd, 0 no; -EBADMSG with the
- * failure set when it is of a kind that is refused, or when it is sealed and above max_bytes.
- * Does not wait, not even for slow file systems. */
+ * failure set when it is of a kind that is refused, or a file known to be above max_bytes. Does not
+ * wait, not even for slow file systems. */
 int input_check(int fd, uint64_t max_bytes, Failure *failure);
 /* Takes fd, on success only. -EAGAIN: no thread can be started. */
 int input_start(sd_event *event, int fd, uint64_t max_bytes, unsigned deadline_msec,

@@ -13,11 +13,11 @@ class Paths:
     perceptd = helper = fixtures = model = None
 
     @classmethod
-    def take(cls):
+    def take(cls, need_model=True):
         cls.perceptd, cls.helper, cls.fixtures, *rest = sys.argv[1:]
         del sys.argv[1:]
         cls.model = rest[0] if rest else os.environ.get("PERCEPT_MODEL")
-        if not cls.model:
+        if need_model and not cls.model:
             print("there is no model: set PERCEPT_MODEL to a GGUF file")
             sys.exit(SKIP)
 

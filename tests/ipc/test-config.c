@@ -1,0 +1,117 @@
+#include "daemon/config.h"
+
+#include <string.h>
+
+#include "engine/cpu/cpuid.h"
+#include "tests/test.h"
+
+static int load(const char *text, Config *ret_config, char *ret_error)
+{
+    char path[] = "/tmp/perceptd-config-XXXXXX";
+    int fd = mkstemp(path), r;
+
+    ASSERT(fd >= 0);
+    ASSERT_EQ(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    r = config_load(path, ret_config, ret_error);
+    unlink(path);
+    return r;
+}
+
+static void test_defaults(void)
+{
+    char error[CONFIG_ERROR_MAX];
+    Config c, d;
+
+    config_init(&d);
+    ASSERT_OK(load("", &c, error));
+    ASSERT_STREQ(c.model, d.model);
+    ASSERT_EQ(c.precision, PRECISION_INT8);
+    ASSERT_EQ(c.max_tokens, d.max_tokens);
+    ASSERT(config_same_model(&c, &d));
+    ASSERT_ERROR(config_load("/nowhere/at/all", &c, error), ENOENT);
+}
+
+static void test_every_key(void)
+{
+    static const char text[] = "# a comment\n"
+                               "; another\n"
+                               "\n"
+                               "[Model]\n"
+                               "  Name = /opt/my model.gguf  \r\n"
+                               "Precision=f32\n"
+                               "[Engine]\n"
+                               "Threads=3\n"
+                               "Cpu=plain\n"
+                               "[Answers]\n"
+                               "MaxTokens=1024\n"
+                               "[Log]\n"
+                               "Level=debug";
+    char error[CONFIG_ERROR_MAX];
+    Config c, d;
+
+    config_init(&d);
+    ASSERT_OK(load(text, &c, error));
+    ASSERT_STREQ(c.model, "/opt/my model.gguf");
+    ASSERT_EQ(c.precision, PRECISION_F32);
+    ASSERT_EQ(c.threads, 3);
+    ASSERT_EQ(c.cpu_mask, CPU_PLAIN);
+    ASSERT_EQ(c.max_tokens, 1024);
+    ASSERT_EQ(c.log_level, LOG_LEVEL_DEBUG);
+    ASSERT(!config_same_model(&c, &d));
+}
+
+static void test_refused(void)
+{
+    static const struct {
+        const char *text, *error;
+    } cases[] = {
+        {"[Model]\nPrecision=int4\n", "line 2: Precision must be int8 or f32"},
+        {"[Engine]\n\nThreads=-1\n", "line 3: Threads must be"},
+        {"[Engine]\nThreads=257\n", "line 2: Threads must be"},
+        {"[Engine]\nThreads=2 3\n", "line 2: Threads must be"},
+        {"[Engine]\nThreads=\n", "line 2: Threads must be"},
+        {"[Engine]\nCpu=mmx\n", "line 2: Cpu must be"},
+        {"[Answers]\nMaxTokens=0\n", "line 2: MaxTokens must be"},
+        {"[Log]\nLevel=loud\n", "line 2: Level must be"},
+        {"[Model]\nName=\n", "line 2: Name must be"},
+        {"[Model]\nColour=red\n", "line 2: no such key"},
+        {"Name=x\n", "line 1: no such key"},
+        {"[Engine]\nName=x\n", "line 2: no such key"},
+        {"[Model\n", "line 1: a section must be"},
+        {"nonsense\n", "line 1: neither"},
+    };
+    char error[CONFIG_ERROR_MAX];
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Config c = {.max_tokens = 77};
+        ASSERT_ERROR(load(cases[i].text, &c, error), EBADMSG);
+        ASSERT_EQ(c.max_tokens, 77); /* untouched */
+        if (strncmp(error, cases[i].error, strlen(cases[i].error)) != 0)
+            test_fail(__FILE__, __LINE__, "'%s' and '%s'", error, cases[i].error);
+    }
+}
+
+static void test_ceilings(void)
+{
+    _cleanup_free_ char *text = calloc(1, 20000);
+    char error[CONFIG_ERROR_MAX];
+    Config c;
+
+    ASSERT(text);
+    strcpy(text, "[Model]\nName=");
+    memset(text + strlen(text), 'a', 10000);
+    ASSERT_ERROR(load(text, &c, error), EBADMSG);
+    memset(text, '\n', 5000);
+    strcpy(text + 5000, "x");
+    ASSERT_ERROR(load(text, &c, error), EBADMSG);
+}
+
+int main(void)
+{
+    RUN(test_defaults);
+    RUN(test_every_key);
+    RUN(test_refused);
+    RUN(test_ceilings);
+    return 0;
+}
