@@ -59,7 +59,7 @@ FOLDERS = {
     "daemon": Folder("daemon/*.h", PUBLIC, [SYSTEMD], only={
         "daemon/run-canvas.c": [PNG], "daemon/run-job.h": [JANSSON]}),
     "tests": Folder("tests/**.h", PUBLIC, [DBUS, SYSTEMD]),
-    "tests/ipc": Folder("tests/**.h", [*PUBLIC, "ipc/*.h"], [DBUS, SYSTEMD]),
+    "tests/ipc": Folder("tests/**.h", [*PUBLIC, "ipc/*.h", "daemon/*.h"], [DBUS, SYSTEMD]),
     "tests/fuzz": Folder("tests/**.h", [*PUBLIC, "encoders/**.h"]),
     "tests/media": Folder("tests/**.h", [*PUBLIC, "encoders/**.h"], [MEDIA_LIBS]),
     "tests/kernels": Folder("tests/**.h", [*PUBLIC, "engine/cpu/**.h"]),
