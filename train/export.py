@@ -1,10 +1,13 @@
 """A checkpoint into the shipped file: Q8_0 weights, F32 gains and routers, keys and tokenizer (engine/MODEL.md, section 9).
 
     python -m train.export CHECKPOINT TOKENIZER.json OUT.gguf
+    python -m train.export --unpack MODEL.gguf CHECKPOINT      the weights back, for training to go on from
+    python -m train.export --random TOKENIZER.json OUT.gguf    an untrained model, for tests
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -15,7 +18,7 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 from gguf.quants import dequantize, quantize
 
 from train.model import Config, Matrix, Percept
-from train.stages import unpacked_state
+from train.stages import packed_state, unpacked_state
 from train.tokenizer import BOS, EOS, SPECIALS
 
 
@@ -126,7 +129,10 @@ def randomised(seed: int = 1, config: Config | None = None) -> Percept:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--random":
+    if sys.argv[1] == "--unpack":
+        shipped = load_gguf(sys.argv[2])
+        torch.save({"config": dataclasses.asdict(shipped.c), "model": packed_state(shipped)}, sys.argv[3])
+    elif sys.argv[1] == "--random":
         export(randomised(), sys.argv[2], sys.argv[3], "percept-random")
     else:
         checkpoint = torch.load(sys.argv[1], map_location="cpu", weights_only=False)

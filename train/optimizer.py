@@ -26,7 +26,9 @@ def orthogonal(g: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.05):
+    """lr may be a tensor of no dimensions, so that a captured step can follow a schedule."""
+
+    def __init__(self, params, lr, momentum: float = 0.95, weight_decay: float = 0.05):
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
 
     @torch.no_grad()
@@ -47,7 +49,7 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
                 ahead = torch._foreach_lerp(grads, momenta, group["momentum"])      # Nesterov
                 update = orthogonal(torch.cat([u.reshape(-1, out, inp) for u in ahead]))
-                scale = -group["lr"] * 0.2 * max(out, inp) ** 0.5
-                parts = update.float().split([p.numel() // (out * inp) for p in params])
+                update = update.float() * (group["lr"] * 0.2 * max(out, inp) ** 0.5)
+                parts = update.split([p.numel() // (out * inp) for p in params])
                 torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(params, [u.reshape(p.shape) for u, p in zip(parts, params)], alpha=scale)
+                torch._foreach_sub_(params, [u.reshape(p.shape) for u, p in zip(parts, params)])

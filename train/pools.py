@@ -23,6 +23,7 @@ CAPTION_TOKENS = 48
 TEXT_TOKENS = 72        # packed turns after the media of one prompt
 PACKINGS = 2
 SPOKEN_SECONDS = 3.84
+STAGING_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class Encoder:
             first = []
             for j in range(PACKINGS):
                 pick = [order[j % len(order)]] if single else np.roll(order, -j) if j == 0 else rng.permutation(len(turns))
+                # a caption gives later answers away, so it closes the packing
+                pick = sorted(pick, key=lambda m: qa[m][0] == "caption")
                 used = 0
                 for m in pick:
                     q, a = turns[m]
@@ -173,8 +176,8 @@ class Ring:
         self.filled = torch.zeros(self.n_workers, dtype=torch.int64, device=device)
         self.count = 0
 
-    def copy(self) -> None:
-        """What was written since the last call goes to the device."""
+    def copy(self, send) -> None:
+        """What was written since the last call goes to the device by send(destination, source)."""
         for w in range(self.n_workers):
             made, start = int(self.made[w]), int(self.copied[w])
             start = max(start, made - self.stripe)
@@ -182,11 +185,11 @@ class Ring:
                 at = start % self.stripe
                 n = min(made - start, self.stripe - at)
                 for name, x in self.host.items():
-                    self.arrays[name][w, at : at + n].copy_(torch.from_numpy(x[w, at : at + n]))
+                    send(self.arrays[name][w, at : at + n], torch.from_numpy(x[w, at : at + n]))
                 start += n
             self.copied[w] = made
         filled = np.minimum(self.copied, self.stripe)
-        self.filled.copy_(torch.from_numpy(filled))
+        send(self.filled, torch.from_numpy(filled))
         self.count = int(filled.sum())
 
     def draw(self, n: int) -> dict[str, torch.Tensor]:
@@ -196,15 +199,13 @@ class Ring:
         return {name: x[w, i, j] if name in ("captions", "ids", "target") else x[w, i] for name, x in self.arrays.items()}
 
 
-def _work(worker: int, seed: int, rings: list[Ring], tokenizer_path: str, difficulty, resting) -> None:
+def _work(worker: int, seed: int, rings: list[Ring], tokenizer_path: str, difficulty) -> None:
     os.nice(19)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     rng = np.random.default_rng(seed)
     encoder = Encoder(tokenizer_path)
     p = np.array([r.kind.weight for r in rings])
     while True:
-        while resting.value:
-            time.sleep(0.1)
         ring = rings[int(rng.choice(len(rings), p=p / p.sum()))]
         try:
             ring.put(worker, make_chunk(rng, ring.kind, ring.kind.chunk, "train", difficulty.value, encoder))
@@ -215,24 +216,42 @@ def _work(worker: int, seed: int, rings: list[Ring], tokenizer_path: str, diffic
 
 class Pools:
     def __init__(self, tokenizer_path: str, n_workers: int, seed: int, scale: float = 1.0):
-        self.difficulty, self.resting, self.resume_at = mp.Value("d", 1.0), mp.Value("b", 0), 0
+        self.difficulty = mp.Value("d", 1.0)
         self.rings = [Ring(k, n_workers, scale) for k in KINDS]
-        self.workers = [mp.Process(target=_work, args=(i, seed * 1000 + i, self.rings, tokenizer_path, self.difficulty, self.resting), daemon=True) for i in range(n_workers)]
+        self.workers = [mp.Process(target=_work, args=(i, seed * 1000 + i, self.rings, tokenizer_path, self.difficulty), daemon=True) for i in range(n_workers)]
         for w in self.workers:
             w.start()
         self.stop = False
 
     def start(self, device) -> None:
         """Begins to copy; after the workers were forked."""
+        self.device = device
         for r in self.rings:
             r.open(device)
         self.thread = threading.Thread(target=self._copy, daemon=True)
         self.thread.start()
 
     def _copy(self) -> None:
+        """On a stream of its own through a pinned buffer: a pageable copy on the trainer's stream would wait for its kernels, and they for it."""
+        if self.device.type != "cuda":
+            send = lambda to, source: to.copy_(source)
+        else:
+            stream = torch.cuda.Stream(self.device)
+            staging = torch.empty(STAGING_BYTES, dtype=torch.uint8, pin_memory=True)
+
+            def send(to, source):
+                rows = max(1, STAGING_BYTES // max(1, source[:1].numel() * source.element_size()))
+                for at in range(0, len(source), rows):
+                    part = source[at : at + rows]
+                    pinned = staging[: part.numel() * part.element_size()].view(part.dtype).view(part.shape)
+                    pinned.copy_(part)
+                    with torch.cuda.stream(stream):
+                        to[at : at + rows].copy_(pinned, non_blocking=True)
+                    stream.synchronize()
+
         while not self.stop:
             for r in self.rings:
-                r.copy()
+                r.copy(send)
             time.sleep(1.0)
 
     def wait(self, at_least: int) -> None:
@@ -241,13 +260,6 @@ class Pools:
 
     def ring(self, name: str, shape) -> Ring:
         return next(r for r in self.rings if r.kind.name == name and r.kind.shape == shape)
-
-    def pause(self, until_step: int) -> None:
-        self.resting.value, self.resume_at = 1, until_step
-
-    def resume(self, step: int) -> None:
-        if self.resting.value and step >= self.resume_at:
-            self.resting.value = 0
 
     def made(self) -> int:
         return int(sum(r.made.sum() for r in self.rings))

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from train import fronts, model as definition
 from train import tokenizer as tk
 from train.model import Config, Matrix, Percept
+from train.graphs import GraphedStep
 from train.optimizer import Muon
 from train.pools import KINDS, TEXT_TOKENS, Encoder, Pools, make_chunk
 
@@ -39,19 +40,11 @@ IMAGE_BATCHES = [("square", 192, 0.5), ("line", 224, 0.22), ("wide", 192, 0.07),
 AUDIO_BATCHES = [(1.28, 160, 0.3), (2.56, 128, 0.45), (3.84, 96, 0.25)]
 SPOKEN_BATCHES = [("square", 64, 0.7), ("line", 80, 0.3)]
 TEXT_BATCH = 32
-WARM_STEPS = 12                                # after a change of stage: workers rest while layers are compiled
+IGNORED = -100
 LONG = 200                                     # prompts of more rows are decoded apart
+CUTS = (0, 7, 3, 12, 5)                         # frames off the end of a clip
+WHATS = {"both": 0.88, "vector": 0.04, "sequence": 0.04, "none": 0.04}
 WEIGHTS = {"image": 1.0, "audio": 0.8, "spoken": 0.5, "text": 0.25}
-
-
-def compile_layers() -> None:
-    """Layers are compiled for training, where the launches of small kernels would bound the speed; scoring runs them as they are."""
-    torch._dynamo.config.recompile_limit = 64
-    torch._dynamo.config.suppress_errors = True
-    for cls in (definition.EncoderBlock, definition.DecoderLayer):
-        plain = cls.forward
-        fast = torch.compile(plain, dynamic=True)
-        cls.forward = lambda self, *a, _plain=plain, _fast=fast: (_fast if self.training else _plain)(self, *a)
 
 
 # --- one batch ----------------------------------------------------------------------------------
@@ -61,24 +54,23 @@ def image_input(batch: dict, grid: tuple[int, int], augment: bool) -> torch.Tens
     x = batch["image"].permute(0, 3, 1, 2).float()
     if augment:
         n = x.shape[0]
-        if torch.rand(()) < 0.25:                       # softness of a picture that was resized
-            small = F.interpolate(x, scale_factor=float(0.55 + 0.4 * torch.rand(())), mode="bilinear", antialias=True)
-            x = F.interpolate(small, size=x.shape[-2:], mode="bilinear", antialias=True)
+        small = F.interpolate(x, scale_factor=0.66, mode="bilinear", antialias=True)
+        soft = F.interpolate(small, size=x.shape[-2:], mode="bilinear", antialias=True)
+        x = torch.where(torch.rand(n, 1, 1, 1, device=x.device) < 0.2, soft, x)       # pictures that were resized
         gain = 1 + 0.12 * torch.randn(n, 1, 1, 1, device=x.device)
         x = x * gain + 8 * torch.randn(n, 1, 1, 1, device=x.device)
         x = (x + torch.randn_like(x) * (5 * torch.rand(n, 1, 1, 1, device=x.device))).clamp(0, 255).round()
     return fronts.patches(fronts.resize(x, grid), grid)
 
 
-def audio_input(batch: dict, augment: bool) -> torch.Tensor:
+def audio_input(batch: dict, augment: bool, cut: int = 0) -> torch.Tensor:
+    """Log-mel frames; the last `cut` of them are left out."""
     x = batch["audio"].float() / 32768
     if augment:
         n = x.shape[0]
         x = x * torch.empty(n, 1, device=x.device).uniform_(0.6, 1.15)
         x = (x + torch.randn_like(x) * 10 ** torch.empty(n, 1, device=x.device).uniform_(-4.5, -2.3)).clamp(-1, 1)
-        cut = int(torch.randint(0, 10, ()))             # clips of other lengths: a few frames off the end
-        x = x[:, : x.shape[1] - cut * 160]
-    return fronts.log_mel(x)
+    return fronts.log_mel(x[:, : x.shape[1] - cut * fronts.HOP])
 
 
 def segment_shift(batch: int, media: int, text: int, device, stage: int) -> torch.Tensor:
@@ -90,11 +82,11 @@ def segment_shift(batch: int, media: int, text: int, device, stage: int) -> torc
 
 
 def sigmoid_pairs(model: Percept, a: torch.Tensor, b: torch.Tensor, key_a: torch.Tensor, key_b: torch.Tensor) -> torch.Tensor:
-    """Pairwise sigmoid loss at 256 dimensions and at 128 or 64 (by turns of chance); equal scenes are positives."""
+    """Pairwise sigmoid loss at 256, 128 and 64 dimensions; equal scenes are positives."""
     same = key_a[:, None] == key_b[None]
     sign = torch.where(same, 1.0, -1.0)
     loss = 0.0
-    for width, weight in ((256, 0.6), (128 if torch.rand(()) < 0.6 else 64, 0.4)):
+    for width, weight in ((256, 0.6), (128, 0.25), (64, 0.15)):
         u, v = F.normalize(a[:, :width], dim=-1), F.normalize(b[:, :width], dim=-1)
         logit = model.space_scale.exp() * (u @ v.t()) + model.space_bias
         loss = loss - weight * F.logsigmoid(sign * logit).sum() / len(a)
@@ -105,14 +97,14 @@ def text_vectors(model: Percept, ids: torch.Tensor) -> torch.Tensor:
     return model.txt(ids.long(), ids != tk.PAD)[1]
 
 
-def encode(model: Percept, kind: str, shape, batch: dict, augment: bool) -> list[tuple]:
+def encode(model: Percept, kind: str, shape, batch: dict, augment: bool, cut: int = 0) -> list[tuple]:
     """(marker id, encoder, S, v) of every medium of the prompt, in order."""
     media = []
     if kind in ("image", "spoken"):
         grid = GRIDS[shape]
         media.append((tk.IMAGE, model.img, *model.img(image_input(batch, grid, augment), grid)))
     if kind in ("audio", "spoken"):
-        media.append((tk.AUDIO, model.aud, *model.aud(audio_input(batch, augment))))
+        media.append((tk.AUDIO, model.aud, *model.aud(audio_input(batch, augment, cut))))
     return media
 
 
@@ -134,7 +126,7 @@ class Sparsity:
     """Adaptive L1 on the gates (ReLU routing, arXiv 2412.14711): weights rise while activity is above the target."""
 
     def __init__(self, device):
-        self.weight_heads = self.weight_experts = 1e-4
+        self.weights = torch.full((2,), 1e-4, device=device)     # of the heads and of the experts
         self.sums = torch.zeros(3, device=device)
         self.heads = self.experts = 0.0
 
@@ -150,7 +142,7 @@ class Sparsity:
         l1_experts = ((r * v.unsqueeze(-1)).sum((1, 2)) * share.detach()).sum() / count
         w = (valid & neutral).float()
         self.sums += torch.stack([((g > 0).float().mean(-1) * w).sum(), ((r > 0).float().sum(-1) * w).sum(), w.sum() * g.shape[0]]).detach()
-        return self.weight_heads * l1_heads + self.weight_experts * l1_experts
+        return self.weights[0] * l1_heads + self.weights[1] * l1_experts
 
     def adapt(self, goal_heads: float, goal_experts: float) -> None:
         heads, experts, n = self.sums.tolist()
@@ -158,8 +150,8 @@ class Sparsity:
         if n:
             self.heads, self.experts = heads / n, experts / n
             step = lambda on, goal: (1.05 if on > 1.3 * goal else 1.025) if on > goal else 1 / 1.025
-            self.weight_heads = min(1.0, max(1e-6, self.weight_heads * step(self.heads, goal_heads)))
-            self.weight_experts = min(1.0, max(1e-6, self.weight_experts * step(self.experts, goal_experts)))
+            self.weights *= torch.tensor([step(self.heads, goal_heads), step(self.experts, goal_experts)], device=self.weights.device)
+            self.weights.clamp_(1e-6, 1.0)
 
 
 @dataclasses.dataclass
@@ -189,11 +181,9 @@ def pair_losses(model: Percept, parts: list[Part]) -> dict:
     return losses
 
 
-def compose(model: Percept, part: Part, stage: int) -> None:
-    """The prompt of a part; at times without a medium's vector, its sequence, or the medium."""
-    draw = float(torch.rand(()))
-    what = "none" if draw < 0.04 else "vector" if draw < 0.08 else "sequence" if draw < 0.12 else "both"
-    media = part.media[::-1] if part.kind == "spoken" and 0.12 < draw < 0.4 else part.media
+def compose(model: Percept, part: Part, stage: int, what: str) -> None:
+    """The prompt of a part; what is drawn at times without a medium's vector, its sequence, or the medium."""
+    media = part.media[::-1] if part.kind == "spoken" and part.shape == "line" else part.media     # both orders are seen
     part.rows, part.head = prompt_rows(model, media, part.batch["ids"], what)
     part.shift = segment_shift(len(part.rows), part.head, TEXT_TOKENS, part.rows.device, stage)
 
@@ -208,8 +198,8 @@ def decode_together(model: Percept, parts: list[Part], stage: int, sparsity: Spa
     answers, at = {}, 0
     for p in parts:
         mine = rows[at : at + len(p.rows), p.head - 1 : p.head - 1 + TEXT_TOKENS]
-        target = p.batch["target"]
-        answers[p.kind] = F.cross_entropy(model.logits(mine[target]).float(), p.batch["ids"].long()[target])
+        wanted = torch.where(p.batch["target"], p.batch["ids"].long(), IGNORED)     # no gather by mask: it would wait for the device
+        answers[p.kind] = F.cross_entropy(model.logits(mine).float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
         at += len(p.rows)
     extra = x.new_zeros(())
     if stage > 1 and model.c.routing == "routed":
@@ -218,10 +208,14 @@ def decode_together(model: Percept, parts: list[Part], stage: int, sparsity: Spa
     return answers, extra
 
 
-def step_loss(model: Percept, parts: list[Part], stage: int, sparsity: Sparsity, contrast: float) -> tuple[torch.Tensor, dict]:
+def step_loss(model: Percept, parts: list[Part], stage: int, sparsity: Sparsity, what: str) -> dict:
+    """The losses of a step, 'loss' the one to minimise. Nothing here waits for the device, so it can be captured."""
+    shapes = {p.kind: p.shape for p in parts}
+    cut = CUTS[(list(GRIDS).index(shapes["image"]) + round(100 * shapes["audio"])) % len(CUTS)]      # clips of many lengths, one for each pair of shapes
     for p in parts:
-        p.media = encode(model, p.kind, p.shape, p.batch, augment=True)
-        compose(model, p, stage)
+        p.media = encode(model, p.kind, p.shape, p.batch, augment=True, cut=cut)
+        compose(model, p, stage, what)
+    contrast = 1.0 if stage == 1 else 0.5
     pairs = pair_losses(model, parts)
     loss = contrast * sum(WEIGHTS[kind] * x for kind, x in pairs.items())
     log = {f"pairs.{kind}": x for kind, x in pairs.items()}
@@ -230,7 +224,7 @@ def step_loss(model: Percept, parts: list[Part], stage: int, sparsity: Sparsity,
             answers, extra = decode_together(model, group, stage, sparsity)
             loss = loss + sum(WEIGHTS[kind] * x for kind, x in answers.items()) + extra
             log.update({f"answers.{kind}": x for kind, x in answers.items()})
-    return loss, log
+    return {"loss": loss, **log}
 
 
 # --- validation ---------------------------------------------------------------------------------
@@ -307,11 +301,13 @@ def split_parameters(model: Percept) -> tuple[list, list]:
     return muon, rest
 
 
-def optimizers(model: Percept, lr: float) -> list:
+def optimizers(model: Percept, lr: torch.Tensor) -> list:
+    """lr is read at every step; on a GPU the steps can be captured."""
     muon, rest = split_parameters(model)
     decay = [p for p in rest if p.ndim >= 2]
     plain = [p for p in rest if p.ndim < 2]
-    adam = torch.optim.AdamW([dict(params=decay, weight_decay=0.02), dict(params=plain, weight_decay=0.0)], lr=lr, betas=(0.9, 0.95), fused=True)
+    gpu = lr.device.type == "cuda"
+    adam = torch.optim.AdamW([dict(params=decay, weight_decay=0.02), dict(params=plain, weight_decay=0.0)], lr=lr, betas=(0.9, 0.95), fused=gpu, capturable=gpu)
     return [*([Muon(muon, lr)] if muon else []), adam]
 
 
@@ -356,13 +352,33 @@ class Run:
         self.args, self.pools, self.validation, self.device = args, pools, validation, device
         torch.manual_seed(args.seed)
         self.model = Percept(Config(routing=args.arm)).to(device)
+        if args.init:
+            self.model.load_state_dict(unpacked_state(torch.load(args.init, map_location=device, weights_only=False)["model"]))
         self.sparsity = Sparsity(device)
         self.rng = np.random.default_rng(args.seed)
         self.stage, self.step, self.elapsed = 1, 0, 0.0
         self.log = open(os.path.join(args.out, f"log-{args.arm}.jsonl"), "a", buffering=1)
-        self.optimizers = optimizers(self.model, args.lr)
+        self.lr = torch.tensor(args.lr, device=device)
         self.model.train()
-        pools.pause(WARM_STEPS)
+        self.begin()
+
+    def begin(self) -> None:
+        """Optimizers and graphs for the parameters that are trained now."""
+        self.optimizers = optimizers(self.model, self.lr)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.graphed = None
+        if self.device.type == "cuda" and not self.args.eager:
+            self.graphed = GraphedStep(self.trained, self.compute, self.update)
+
+    def compute(self, key: tuple, batches: list[dict]) -> dict:
+        what, shapes = key
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False):
+            return step_loss(self.model, [Part(kind, shape, batch) for (kind, shape), batch in zip(shapes, batches)], self.stage, self.sparsity, what)
+
+    def update(self) -> None:
+        torch.nn.utils.clip_grad_norm_([p for p in self.trained if p.grad is not None], 2.0)
+        for o in self.optimizers:
+            o.step()
 
     def note(self, **fields) -> None:
         line = json.dumps(dict(arm=self.args.arm, step=self.step, seconds=round(self.elapsed, 1), stage=self.stage, **fields))
@@ -371,43 +387,49 @@ class Run:
 
     def draw(self, table: list):
         p = np.array([t[2] for t in table])
-        shape, n, _ = table[int(self.rng.choice(len(table), p=p / p.sum()))]
-        return shape, max(2, int(n * self.args.batch_scale))
+        return self.sized(table[int(self.rng.choice(len(table), p=p / p.sum()))][0], table)
 
-    def parts(self) -> list[Part]:
-        drawn = [("image", *self.draw(IMAGE_BATCHES)), ("audio", *self.draw(AUDIO_BATCHES)), ("spoken", *self.draw(SPOKEN_BATCHES)),
-                 ("text", None, max(2, int(TEXT_BATCH * self.args.batch_scale)))]
-        return [Part(kind, shape, self.pools.ring(kind, shape).draw(n)) for kind, shape, n in drawn]
+    def sized(self, shape, table: list):
+        return shape, max(2, int(next(n for s, n, _ in table if s == shape) * self.args.batch_scale))
+
+    def drawn(self) -> tuple[tuple, list[dict]]:
+        """The key of a step (what is shown, kinds and shapes) and its batches. Less usual prompts are drawn for one pair of shapes only: each key is a graph."""
+        what = list(WHATS)[int(self.rng.choice(len(WHATS), p=list(WHATS.values())))]
+        rows = [("image", *self.draw(IMAGE_BATCHES)), ("audio", *self.draw(AUDIO_BATCHES)), ("spoken", *self.draw(SPOKEN_BATCHES))]
+        if what != "both":
+            rows = [("image", *self.sized("square", IMAGE_BATCHES)), ("audio", *self.sized(2.56, AUDIO_BATCHES)), ("spoken", *self.sized("square", SPOKEN_BATCHES))]
+        rows.append(("text", None, max(2, int(TEXT_BATCH * self.args.batch_scale))))
+        return (what, tuple((kind, shape) for kind, shape, _ in rows)), [self.pools.ring(kind, shape).draw(n) for kind, shape, n in rows]
 
     def advance(self, progress: float) -> None:
         """One optimizer step."""
-        self.pools.resume(self.step)
-        lr = learning_rate(progress, self.stage, self.args.lr, self.step / 200)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            loss, seen = step_loss(self.model, self.parts(), self.stage, self.sparsity, 1.0 if self.stage == 1 else 0.5)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], 2.0)
-        for o in self.optimizers:
-            for group in o.param_groups:
-                group["lr"] = lr
-            o.step()
-            o.zero_grad(set_to_none=True)
+        self.lr.fill_(learning_rate(progress, self.stage, self.args.lr, self.step / 200))
+        key, batches = self.drawn()
+        if self.graphed:
+            seen = self.graphed.run(key, batches)
+        else:
+            for p in self.trained:
+                p.grad = None
+            seen = self.compute(key, batches)
+            seen["loss"].backward()
+            self.update()
         self.step += 1
         if self.stage > 1 and self.step % 10 == 0 and self.args.arm == "routed":
             u = min(1.0, (progress - STAGE_ENDS[0]) / (0.45 * (STAGE_ENDS[1] - STAGE_ENDS[0])))
             self.sparsity.adapt(GOAL_HEADS ** u, 24.0 * (GOAL_EXPERTS / 24.0) ** u)
         if self.step % self.args.log_every == 0:
             flat = {k: round(x.item(), 3) for k, x in seen.items()}
-            self.note(progress=round(progress, 3), lr=round(lr, 6), heads=round(self.sparsity.heads, 3), experts=round(self.sparsity.experts, 2),
-                      l1=[round(self.sparsity.weight_heads, 6), round(self.sparsity.weight_experts, 6)],
+            self.note(progress=round(progress, 3), lr=round(self.lr.item(), 6), heads=round(self.sparsity.heads, 3), experts=round(self.sparsity.experts, 2),
+                      l1=[round(x, 6) for x in self.sparsity.weights.tolist()],
                       made=self.pools.made(), losses=flat)
 
     def enter_stage(self, stage: int) -> None:
         self.stage = stage
-        self.pools.pause(self.step + WARM_STEPS)        # the compiler gets the cores
         if stage == 3:
             begin_fine_tuning(self.model)
-            self.optimizers = optimizers(self.model, self.args.lr)
+            self.begin()
+        elif self.graphed:
+            self.graphed.graphs.clear()         # the loss has changed
         self.note(event="stage")
 
     def progress(self) -> float:
@@ -450,7 +472,7 @@ class Run:
 
     def save(self) -> None:
         state = dict(model=self.model.state_dict(), optimizers=[o.state_dict() for o in self.optimizers], stage=self.stage, step=self.step,
-                     elapsed=self.elapsed, weights=(self.sparsity.weight_heads, self.sparsity.weight_experts))
+                     elapsed=self.elapsed, weights=self.sparsity.weights)
         path = os.path.join(self.args.out, f"state-{self.args.arm}.pt")
         torch.save(state, path + ".tmp")
         os.replace(path + ".tmp", path)
@@ -462,12 +484,12 @@ class Run:
         state = torch.load(path, map_location=self.device, weights_only=False)
         if state["stage"] == 3:
             begin_fine_tuning(self.model)
-            self.optimizers = optimizers(self.model, self.args.lr)
+            self.begin()
         self.model.load_state_dict(state["model"])
         for o, s in zip(self.optimizers, state["optimizers"]):
             o.load_state_dict(s)
         self.stage, self.step, self.elapsed = state["stage"], state["step"], state["elapsed"]
-        self.sparsity.weight_heads, self.sparsity.weight_experts = state["weights"]
+        self.sparsity.weights.copy_(state["weights"])
         self.note(event="resumed")
 
 
@@ -489,8 +511,9 @@ def main() -> None:
     p.add_argument("--score-every", type=float, default=120.0)
     p.add_argument("--log-every", type=int, default=100)
     p.add_argument("--no-curriculum", action="store_true")
-    p.add_argument("--no-compile", action="store_true")
-    p.add_argument("--resume", action="store_true")
+    p.add_argument("--eager", action="store_true", help="no CUDA graphs")
+    p.add_argument("--init", help="weights to begin with: a final-*.pt, or what train.export --unpack makes of a shipped file")
+    p.add_argument("--resume", action="store_true", help="go on with the state in --out")
     args = p.parse_args()
     os.makedirs(args.out, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -504,8 +527,6 @@ def main() -> None:
     validation.to(device)
     pools.start(device)
     print(f"validation after {time.monotonic() - began:.1f} s", flush=True)
-    if not args.no_compile:
-        compile_layers()
     pools.wait(args.fill)
     print(f"pools after {time.monotonic() - began:.1f} s: {[(r.kind.name, r.kind.shape, r.count) for r in pools.rings]}", flush=True)
 
@@ -518,7 +539,7 @@ def main() -> None:
         del run
         torch.cuda.empty_cache()
         for arm in names:
-            again = argparse.Namespace(**{**vars(args), "arm": arm, "steps": steps, "out": os.path.join(args.out, "compare"), "no_curriculum": True, "score_every": 1e9})
+            again = argparse.Namespace(**{**vars(args), "arm": arm, "steps": steps, "out": os.path.join(args.out, "compare"), "no_curriculum": True, "score_every": 1e9, "init": None})
             os.makedirs(again.out, exist_ok=True)
             Run(again, pools, validation, device).train()
     pools.close()
