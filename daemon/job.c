@@ -88,6 +88,9 @@ void job_begin_waiting(Job *j)
 
 int job_charge(Job *j, uint64_t bytes, Failure *failure)
 {
+    if (bytes > LIMIT_MEDIA_BYTES_PER_UID)
+        return failure_set(failure, ERROR_TOO_LARGE, "Decoded, it has more than %u MiB.",
+                           LIMIT_MEDIA_BYTES_PER_UID >> 20);
     if (bytes > LIMIT_MEDIA_BYTES_PER_UID - j->account->media_bytes)
         return failure_set(failure, ERROR_QUOTA_EXCEEDED,
                            "This user has %u MiB of media under way: wait for replies.",

@@ -9,8 +9,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "daemon/service.h"
+#include "ipc/limits.h"
 
 static const char usage[] =
     "usage: perceptd [OPTION…]\n"
@@ -106,6 +108,17 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *si,
     return 0;
 }
 
+/* Calls hold descriptors, and a process is usually given too few for all that the quotas allow. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= LIMIT_DESCRIPTORS)
+        return;
+    limit.rlim_cur = limit.rlim_max < LIMIT_DESCRIPTORS ? limit.rlim_max : LIMIT_DESCRIPTORS;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int run(const ServiceOptions *options)
 {
     sd_event *event = NULL;
@@ -142,5 +155,6 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &signals, NULL);
+    raise_descriptors();
     return run(&options);
 }

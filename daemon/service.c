@@ -34,7 +34,7 @@ struct Service {
     unsigned n_jobs;
     bool stopping;
     int stop_status;
-    uint64_t watchdog_usec, seen_heartbeat;
+    uint64_t watchdog_usec, seen_heartbeat, quota_told_usec;
 };
 
 static const char *const modalities[] = {"text", "image", "audio", NULL};
@@ -73,6 +73,22 @@ static void tell_failure(const Job *j)
         tell(j->account, &decode, j->work, "Media could not be decoded.");
     else if (code == ERROR_CANCELLED)
         tell(j->account, &cancelled, j->work, "A call was cancelled.");
+}
+
+static void quota_hit(void *userdata, uid_t uid, const char *sender)
+{
+    Service *s = userdata;
+    uint64_t now = now_usec();
+
+    if (now - s->quota_told_usec < TELL_USEC)
+        return;
+    s->quota_told_usec = now;
+    journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
+                                  .message_id = EVENT_QUOTA,
+                                  .sender = sender,
+                                  .uid = uid,
+                                  .has_uid = true},
+                  "A user has reached a quota.");
 }
 
 static void finish(Service *s, Job *j)
@@ -335,7 +351,7 @@ void service_stop(Service *s, int status)
 static int service_open(Service *s)
 {
     static const Handlers handlers = {start, cancel, pause_work, get_status};
-    const ServerEvents server_events = {&handlers, lost, s};
+    const ServerEvents server_events = {&handlers, lost, quota_hit, s};
     const IntakeEvents intake_events = {on_intake_done, s};
     bool user = strcmp(s->options.bus, "system") != 0;
     int r;

@@ -68,6 +68,9 @@ static int read_texts(DBusMessageIter *iter, const char *what, size_t max, WorkA
 
 static int hint_parse(const char *s, MediaHint *ret_hint, Failure *failure)
 {
+    if (strlen(s) > LIMIT_MEDIA_TYPE)
+        return failure_set(failure, ERROR_TOO_LARGE, "A media type has more than %d characters.",
+                           LIMIT_MEDIA_TYPE);
     if (!*s)
         *ret_hint = HINT_ANY;
     else if (strncmp(s, "image/", 6) == 0)

@@ -222,8 +222,40 @@ static const struct {
 /* clang-format on */
 #define N_KNOWN (sizeof known / sizeof *known)
 
+/* Bytes of a value, or at least `most` if there are more. */
+static size_t value_size(DBusMessageIter *iter, size_t most)
+{
+    size_t size = 0;
+
+    for (; dbus_message_iter_get_arg_type(iter) != DBUS_TYPE_INVALID && size < most;
+         dbus_message_iter_next(iter)) {
+        int type = dbus_message_iter_get_arg_type(iter);
+        if (dbus_type_is_container(type)) {
+            DBusMessageIter inner;
+            dbus_message_iter_recurse(iter, &inner);
+            size += 8 + value_size(&inner, most - size);
+        } else if (dbus_type_is_fixed(type))
+            size += 8;
+        else
+            size += 8 + strlen(get_string(iter));
+    }
+    return size;
+}
+
+/* What other programs put there is theirs, but the message stays in memory as long as the call. */
+static int foreign_check(DBusMessageIter *entry, size_t *left, Failure *failure)
+{
+    size_t size = value_size(entry, *left);
+
+    if (size >= *left)
+        return failure_set(failure, ERROR_TOO_LARGE, "The x- options have more than %d bytes.",
+                           LIMIT_FOREIGN_BYTES);
+    *left -= size;
+    return 0;
+}
+
 static int option_read(DBusMessageIter *entry, const ServerFacts *facts, WorkArgs *args,
-                       unsigned *seen, Failure *failure)
+                       unsigned *seen, size_t *foreign_left, Failure *failure)
 {
     DBusMessageIter value;
     const char *key = get_string(entry);
@@ -231,7 +263,7 @@ static int option_read(DBusMessageIter *entry, const ServerFacts *facts, WorkArg
     int r;
 
     if (strncmp(key, "x-", 2) == 0)
-        return 0;
+        return foreign_check(entry, foreign_left, failure);
     for (i = 0; i < N_KNOWN; i++)
         if ((known[i].kinds & MASK(args->kind)) && strcmp(known[i].key, key) == 0)
             break;
@@ -258,6 +290,7 @@ static int option_read(DBusMessageIter *entry, const ServerFacts *facts, WorkArg
 int options_read(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args, Failure *failure)
 {
     DBusMessageIter entries, entry;
+    size_t foreign_left = LIMIT_FOREIGN_BYTES;
     unsigned seen = 0, n = 0;
 
     args->options = (CallOptions){.dimension = facts->space_length, .top_p = 1};
@@ -267,7 +300,7 @@ int options_read(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args
         if (++n > LIMIT_OPTIONS)
             return failure_set(failure, ERROR_INVALID_ARGS, "More than %d options.", LIMIT_OPTIONS);
         dbus_message_iter_recurse(&entries, &entry);
-        int r = option_read(&entry, facts, args, &seen, failure);
+        int r = option_read(&entry, facts, args, &seen, &foreign_left, failure);
         if (r < 0)
             return r;
     }

@@ -9,7 +9,9 @@
 #include "ipc/names.h"
 #include "ipc/request.h"
 
-#define RECEIVED_MAX (64 << 20) /* unread messages; beyond, libdbus stops reading */
+/* Messages in memory, of calls in flight and not yet read; beyond, libdbus stops reading. The
+ * quotas end before this, or one user could silence the others. */
+#define RECEIVED_MAX (1 << 30)
 #define LEAVE_MATCH                                                                                \
     "type='signal',sender='" DBUS_SERVICE_DBUS "',interface='" DBUS_INTERFACE_DBUS                 \
     "',member='NameOwnerChanged',arg2=''"
@@ -207,6 +209,7 @@ static int server_connect(const char *bus, DBusConnection **ret_connection)
         return error_to_errno(&error);
     dbus_connection_set_exit_on_disconnect(c, FALSE);
     dbus_connection_set_max_received_size(c, RECEIVED_MAX);
+    dbus_connection_set_max_received_unix_fds(c, LIMIT_DESCRIPTORS / 2);
     *ret_connection = c;
     return 0;
 }

@@ -26,6 +26,9 @@ typedef struct ServerEvents {
     const Handlers *handlers;
     /* The bus has gone, or has taken the name from us. */
     void (*lost)(void *userdata);
+    /* A call was refused because its connection, its uid or all together have too much in
+     * flight. */
+    void (*quota_hit)(void *userdata, uid_t uid, const char *sender);
     void *userdata;
 } ServerEvents;
 

@@ -16,6 +16,15 @@ static void work_unlink(Work *w)
         w->peer->n_works--;
 }
 
+/* The message goes with them, since they point into it. */
+static void work_drop_args(Work *w)
+{
+    args_deinit(&w->args);
+    if (w->call)
+        dbus_message_unref(w->call);
+    w->call = NULL;
+}
+
 static void work_free(Work *w)
 {
     work_unlink(w);
@@ -23,8 +32,7 @@ static void work_free(Work *w)
         w->server->n_running--;
     sd_event_source_disable_unref(w->deadline);
     request_free(w->request);
-    args_deinit(&w->args);
-    dbus_message_unref(w->call);
+    work_drop_args(w);
     user_unref(w->user);
     free(w);
 }
@@ -99,6 +107,7 @@ void work_start(Peer *p, WorkKind kind, DBusMessage *call)
     int r = work_charge(p, &failure);
 
     if (r < 0) {
+        s->events.quota_hit(s->events.userdata, p->user->uid, p->name);
         server_reply_failure(s, call, &failure);
         return;
     }
@@ -171,6 +180,15 @@ static void work_answer(Work *w, DBusMessage *reply)
     work_free(w);
 }
 
+/* Hands the result to the request, which may be kept for long; what was asked need not be. */
+static void request_result(Work *w, DBusMessage *result)
+{
+    work_drop_args(w);
+    request_ended(w, result);
+    if (!w->peer)
+        work_free(w);
+}
+
 void work_fail(Work *w, ErrorCode code, const char *message)
 {
     DBusMessage *m;
@@ -195,9 +213,7 @@ void work_fail(Work *w, ErrorCode code, const char *message)
             writer.error = -ENOMEM;
         m = writer_end_message(&writer, m);
     }
-    request_ended(w, m);
-    if (!w->peer)
-        work_free(w);
+    request_result(w, m);
 }
 
 /* The size is known before anything is built. */
@@ -298,9 +314,7 @@ void work_finish_answer(Work *w, const char *finish, const WorkInfo *info)
         m = writer_end_message(&writer, m);
     }
     work_end(w);
-    request_ended(w, m);
-    if (!w->peer)
-        work_free(w);
+    request_result(w, m);
 }
 
 void writer_info(Writer *w, const WorkInfo *info, const char *metric)

@@ -64,6 +64,18 @@ def first_token(client, name, **options):
     request.release()
 
 
+def beside_long_questions(bus, client):
+    """Prompts are read in chunks, so nobody waits for a whole one."""
+    other = Client(bus)
+    long = "red circle and blue square and " * 280
+    requests = [other.ask(long, max_tokens=dbus.UInt32(1)) for _ in range(4)]
+    found = median_ms(lambda: client.embed("a sentence in between"), 8)
+    for request in requests:
+        request.wait()
+    other.close()
+    return found
+
+
 def main():
     bus = Bus()
     starts = [start_and_stop(bus) for _ in range(20)]
@@ -82,6 +94,7 @@ def main():
         first_token(client, name, **options)
         label = f"first token of a question, {name}" + (", detail high" if options else "")
         show(label, median_ms(lambda n=name, o=options: first_token(client, n, **o), 20))
+    show("EmbedText of one sentence beside four long questions", beside_long_questions(bus, client))
     client.close()
     daemon.terminate()
     daemon.wait()

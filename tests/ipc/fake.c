@@ -263,6 +263,11 @@ static void lost(void *userdata)
     sd_event_exit(fake->event, 3);
 }
 
+static void quota_hit(void *userdata, uid_t uid, const char *sender)
+{
+    (void)userdata, (void)uid, (void)sender;
+}
+
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
 {
     Fake *fake = userdata;
@@ -287,7 +292,7 @@ int main(int argc, char **argv)
     static const Handlers handlers = {start, cancel, pause_work, status};
     static const ServerFacts facts = {"0", modalities, SPACE};
     Fake fake = {0};
-    const ServerEvents events = {&handlers, lost, &fake};
+    const ServerEvents events = {&handlers, lost, quota_hit, &fake};
     sigset_t signals;
     int r;
 

@@ -137,6 +137,10 @@ class Options(FakeTest):
         self.refused("InvalidArgs", self.client.embed, "a", colour="red")
         self.refused("InvalidArgs", self.client.embed, "a", effort=0.5)
         self.client.embed("a", **{"x-colour": "red"})
+        self.client.embed("a", **{"x-list": dbus.Array([("red", 1.5)] * 10, signature="(sd)")})
+        self.refused("TooLarge", self.client.embed, "a", **{"x-colour": "red" * 30000})
+        self.refused("TooLarge", self.client.embed, "a",
+                     **{"x-numbers": dbus.Array(range(20000), signature="u")})
         request = self.client.ask("hang")
         self.refused("InvalidArgs", request.call, "OpenStream", "a{sv}", {"colour": "red"})
         request.release()
@@ -201,6 +205,8 @@ class Sizes(FakeTest):
             self.refused("TooLarge", self.client.ask, "hang", media)
             self.refused("UnsupportedMedia", self.client.ask, "hang",
                          [(null.fileno(), "text/plain")])
+            self.refused("TooLarge", self.client.ask, "hang",
+                         [(null.fileno(), "image/" + "x" * 1000)])
         items = dbus.Array([(dbus.ByteArray(b"x" * (1 << 20)), "")] * 2, signature="(ays)")
         self.refused("TooLarge", self.client.ask, "hang", inline=items)
         self.refused("InvalidArgs", self.client.call, "EmbedMedia", "a(hs)a{sv}", [], {})

@@ -217,6 +217,16 @@ class Life(ServiceTest):
         self.bus.close()
         self.assertIn("The bus has gone", self.end(1))
 
+    def test_bus_goes_away_while_working(self):
+        self.start(self.model_option())
+        self.until("READY")
+        client = self.client_of_ours()
+        for n in range(4):
+            client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=3.0,
+                       seed=dbus.UInt64(n))
+        self.bus.close()
+        self.assertIn("The bus has gone", self.end(1))
+
     def test_options(self):
         for args, status, text in ((["--help"], 0, "usage"), (["--version"], 0, "perceptd "),
                                    (["--colour"], 2, ""), (["extra"], 2, "")):
@@ -236,6 +246,17 @@ class Life(ServiceTest):
         self.assertEqual(self.client_of_ours().embed("x")[1]["model"], "mine")
         self.service.terminate()
         self.end()
+
+    def test_quota_is_logged_once(self):
+        self.start(self.model_option())
+        self.until("READY")
+        client = self.client_of_ours()
+        for _ in range(16):
+            client.ask("Tell me all.", max_tokens=dbus.UInt32(1))
+        for _ in range(50):
+            self.refused("QuotaExceeded", client.embed, "x")
+        self.service.terminate()
+        self.assertEqual(self.end().count("has reached a quota"), 1)
 
     def test_threads_get_no_signals(self):
         self.start()
