@@ -42,7 +42,7 @@ struct Intake {
     IntakeEvents events;
     MediaHelper *helper;
     sd_event_source *helper_source, *helper_timer;
-    TAILQ_HEAD(, Entry) entries;
+    TAILQ_HEAD(EntryList, Entry) entries;
     unsigned n_entries, n_readers;
     uint64_t turn;
 };

@@ -12,7 +12,7 @@
 
 typedef struct Posts {
     pthread_mutex_t lock;
-    STAILQ_HEAD(, Job) jobs;
+    STAILQ_HEAD(PostList, Job) jobs;
     int fd; /* readable when there is something */
 } Posts;
 

@@ -30,7 +30,7 @@ struct BusLoop {
     sd_event_source *back_off;
     sd_event_source *wakeup;
     int wakeup_fd;
-    LIST_HEAD(, BusFd) fds;
+    LIST_HEAD(BusFdList, BusFd) fds;
 };
 
 static uint32_t fd_events(const BusFd *f)

@@ -20,8 +20,8 @@ struct Server {
     ServerEvents events;
     DBusConnection *connection;
     BusLoop *loop;
-    LIST_HEAD(, Peer) peers;
-    LIST_HEAD(, User) users;
+    LIST_HEAD(PeerList, Peer) peers;
+    LIST_HEAD(UserList, User) users;
     WorkList gone; /* works whose client has left and which the daemon has not finished yet */
     unsigned n_peers;
     unsigned n_works;   /* charged: running, or a finished request kept for its client */

@@ -216,6 +216,22 @@ void work_fail(Work *w, ErrorCode code, const char *message)
     request_result(w, m);
 }
 
+static DBusMessage *reply_begin(Work *w, Writer *writer)
+{
+    DBusMessage *reply = dbus_message_new_method_return(w->call);
+
+    if (reply)
+        writer_init(writer, reply);
+    return reply;
+}
+
+static DBusMessage *reply_end(Writer *writer, DBusMessage *reply, const WorkInfo *info,
+                              const char *metric)
+{
+    writer_info(writer, info, metric);
+    return writer_end_message(writer, reply);
+}
+
 /* The size is known before anything is built. */
 static bool reply_fits(size_t n, size_t size)
 {
@@ -232,15 +248,13 @@ void work_finish_vectors(Work *w, const uint8_t *vectors, size_t vector_size, co
         return;
     }
     work_end(w);
-    reply = dbus_message_new_method_return(w->call);
+    reply = reply_begin(w, &writer);
     if (reply) {
-        writer_init(&writer, reply);
         writer_open(&writer, DBUS_TYPE_ARRAY, "ay");
         for (size_t i = 0; i < w->args.n_texts; i++)
             writer_bytes(&writer, vectors + i * vector_size, vector_size);
         writer_close(&writer);
-        writer_info(&writer, info, NULL);
-        reply = writer_end_message(&writer, reply);
+        reply = reply_end(&writer, reply, info, NULL);
     }
     work_answer(w, reply);
 }
@@ -251,9 +265,8 @@ void work_finish_items(Work *w, const WorkItem *items, size_t vector_size, const
     Writer writer;
 
     work_end(w);
-    reply = dbus_message_new_method_return(w->call);
+    reply = reply_begin(w, &writer);
     if (reply) {
-        writer_init(&writer, reply);
         writer_open(&writer, DBUS_TYPE_ARRAY, "(uay)");
         for (size_t i = 0; i < w->args.n_media; i++) {
             dbus_uint32_t status = items[i].status;
@@ -263,8 +276,7 @@ void work_finish_items(Work *w, const WorkItem *items, size_t vector_size, const
             writer_close(&writer);
         }
         writer_close(&writer);
-        writer_info(&writer, info, NULL);
-        reply = writer_end_message(&writer, reply);
+        reply = reply_end(&writer, reply, info, NULL);
     }
     work_answer(w, reply);
 }
@@ -275,9 +287,8 @@ void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, co
     Writer writer;
 
     work_end(w);
-    reply = dbus_message_new_method_return(w->call);
+    reply = reply_begin(w, &writer);
     if (reply) {
-        writer_init(&writer, reply);
         writer_open(&writer, DBUS_TYPE_ARRAY, "(sd)");
         for (size_t i = 0; i < w->args.n_texts; i++) {
             writer_open(&writer, DBUS_TYPE_STRUCT, NULL);
@@ -286,8 +297,7 @@ void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, co
             writer_close(&writer);
         }
         writer_close(&writer);
-        writer_info(&writer, info, metric);
-        reply = writer_end_message(&writer, reply);
+        reply = reply_end(&writer, reply, info, metric);
     }
     work_answer(w, reply);
 }
