@@ -38,7 +38,7 @@ int run_open(Run *run, const RunOptions *options, const EngineOptions *engine_op
     r = model_new(run->weights, &run->model);
     if (r < 0)
         return run_error(r, "%s: %s", options->model, weights_error(run->weights));
-    r = backend_cpu_open(options->threads, options->precision, 0, &run->backend);
+    r = backend_cpu_open(options->threads, options->precision, options->isa_mask, &run->backend);
     if (r < 0)
         return run_error(r, "cannot open the CPU engine: %s", strerror(-r));
     r = engine_open(run->model, run->backend, engine_options, &run->engine);

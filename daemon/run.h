@@ -24,14 +24,16 @@ typedef struct RunMedia {
 typedef struct RunOptions {
     const char *model, *command;
     Precision precision;
-    unsigned threads; /* 0: the CPUs that this process may use */
+    uint32_t threads;  /* 0: the CPUs that this process may use */
+    unsigned isa_mask; /* 0: all that the machine has */
     Route route;
     RunMedia media[RUN_MEDIA_MAX]; /* in the order of the command line */
     size_t n_media;
     const char *text;   /* the question, or what to embed */
     const char *tokens; /* "1,2,3" */
     const char *output;
-    bool high_detail, json;
+    int high_detail; /* 0 or 1 */
+    bool json, help;
     float effort;
     uint32_t max_tokens;
     SamplerOptions sampler;
@@ -79,6 +81,9 @@ int run_prefill(Run *run, Session *session, const float *rows, size_t n, float *
 
 double run_now_msec(void);
 int run_error(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Fills in what the command line says; -EINVAL and a sentence. */
+int run_options_parse(RunOptions *o, int argc, char **argv);
 
 /* Commands: 0 or a negative errno. */
 int run_generate(const RunOptions *options);

@@ -44,6 +44,7 @@ class PerceptRun(unittest.TestCase):
         m = self.model
         self.refused(2, "no command", m)
         self.refused(2, "no command 'shout'", m, "shout")
+        self.refused(2, "no command 'gen'", m, "gen")
         self.refused(2, "--nonsense", m, "info", "--nonsense")
         self.refused(2, "--effort", m, "generate", "--effort", "2", "What?")
         self.refused(2, "--effort", m, "generate", "--effort", "nan", "What?")
@@ -51,6 +52,10 @@ class PerceptRun(unittest.TestCase):
         self.refused(2, "--precision", m, "generate", "--precision", "f16", "What?")
         self.refused(2, "--threads", m, "info", "-t", "1.5")
         self.refused(2, "--max-tokens", m, "generate", "--max-tokens", "-1", "What?")
+        self.refused(2, "--seed", m, "generate", "--seed", "-1", "What?")
+        self.refused(2, "--isa", m, "info", "--isa", "mmx")
+        self.refused(2, "--json means nothing to generate", m, "generate", "--json", "What?")
+        self.refused(2, "--tokens means nothing to embed", m, "embed", "--tokens", "1", "What?")
         self.refused(2, "question", m, "generate")
         self.refused(2, "question", m, "generate", "")
         self.refused(2, "--tokens", m, "logits")
@@ -75,11 +80,17 @@ class PerceptRun(unittest.TestCase):
         one = [float(x) for x in p.stdout.split()]
         self.assertEqual(len(one), 264)
         for threads in "1", "2":
-            self.assertEqual(run(self.model, "logits", "--tokens", "1,70,71,72", "-t", threads).stdout, p.stdout)
-        f32 = [float(x) for x in run(self.model, "logits", "--tokens", "1,70,71,72", "--precision", "f32").stdout.split()]
-        self.assertNotEqual(one, f32)
-        error = sum((a - b) ** 2 for a, b in zip(one, f32)) / sum(b * b for b in f32)
-        self.assertLess(error, 0.01)
+            again = run(self.model, "logits", "--tokens", "1,70,71,72", "-t", threads)
+            self.assertEqual(again.stdout, p.stdout)
+
+        def error(*args):
+            p = run(self.model, "logits", "--tokens", "1,70,71,72", *args)
+            other = [float(x) for x in p.stdout.split()]
+            return sum((a - b) ** 2 for a, b in zip(one, other)) / sum(a * a for a in one)
+
+        self.assertTrue(0 < error("--precision", "f32") < 0.01)
+        for isa in "plain", "avx2", "avx512", "native":
+            self.assertLess(error("--isa", isa), 1e-4)
 
         for tokens in "1,", "1,x", "-1", "1,,2", "99999999999", ",".join("8" * 129):
             self.refused(1, "--tokens", self.model, "logits", "--tokens", tokens)

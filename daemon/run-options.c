@@ -1,0 +1,231 @@
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/run.h"
+#include "engine/cpu/cpuid.h"
+
+/* An option is a row: what it takes, where that goes, and the commands that it means something to. */
+
+typedef enum OptionType {
+    OPTION_COUNT,  /* uint32_t */
+    OPTION_SEED,   /* uint64_t */
+    OPTION_FLOAT,  /* float */
+    OPTION_CHOICE, /* int: 0 for the first word, 1 for the second */
+    OPTION_STRING, /* const char * */
+    OPTION_FLAG,   /* bool */
+    OPTION_ISA,    /* unsigned */
+    OPTION_IMAGE,  /* appended to media */
+    OPTION_AUDIO,
+} OptionType;
+
+typedef struct OptionRow {
+    const char *name;
+    char letter; /* 0: none */
+    OptionType type;
+    size_t offset; /* in RunOptions */
+    double min, max;
+    const char *words[2];
+    const char *commands; /* NULL: all */
+} OptionRow;
+
+#define O(field)    offsetof(RunOptions, field)
+#define FORWARDING  "generate logits bench info density"
+#define N_OPTIONS   (sizeof(rows) / sizeof(*rows))
+#define OPTION_BASE 256 /* getopt's value of rows[0]; letters lie below */
+#define COUNT_MAX   (1 << 20)
+
+/* clang-format off */
+static const OptionRow rows[] = {
+    {"image", 'i', OPTION_IMAGE, 0, .commands = "generate embed bench"},
+    {"audio", 'a', OPTION_AUDIO, 0, .commands = "generate embed"},
+    {"effort", 0, OPTION_FLOAT, O(effort), -1, 1, .commands = FORWARDING},
+    {"detail", 0, OPTION_CHOICE, O(high_detail), .words = {"low", "high"},
+     .commands = "generate embed bench"},
+    {"max-tokens", 0, OPTION_COUNT, O(max_tokens), 1, COUNT_MAX, .commands = "generate"},
+    {"temperature", 0, OPTION_FLOAT, O(sampler.temperature), 0, 100, .commands = "generate"},
+    {"top-p", 0, OPTION_FLOAT, O(sampler.top_p), 0, 1, .commands = "generate"},
+    {"seed", 0, OPTION_SEED, O(sampler.seed), .commands = "generate"},
+    {"precision", 0, OPTION_CHOICE, O(precision), .words = {"int8", "f32"}},
+    {"route", 0, OPTION_CHOICE, O(route), .words = {"gates", "all"}, .commands = FORWARDING},
+    {"threads", 't', OPTION_COUNT, O(threads), 0, 1024, .commands = NULL},
+    {"isa", 0, OPTION_ISA, O(isa_mask), .commands = NULL},
+    {"tokens", 0, OPTION_STRING, O(tokens), .commands = "logits"},
+    {"prefill", 'p', OPTION_COUNT, O(prefill), 0, COUNT_MAX, .commands = "bench"},
+    {"decode", 'n', OPTION_COUNT, O(decode), 0, COUNT_MAX, .commands = "bench"},
+    {"depth", 0, OPTION_COUNT, O(depth), 0, COUNT_MAX, .commands = "bench"},
+    {"repeat", 'r', OPTION_COUNT, O(repeat), 1, 1000, .commands = "bench"},
+    {"output", 'o', OPTION_STRING, O(output), .commands = "density"},
+    {"json", 0, OPTION_FLAG, O(json), .commands = "bench info"},
+};
+/* clang-format on */
+
+static int number_parse(const OptionRow *row, const char *text, double *ret)
+{
+    char *end;
+    double value = strtod(text, &end);
+    bool whole = row->type == OPTION_FLOAT || value == floor(value);
+
+    if (end == text || *end || !(value >= row->min && value <= row->max) || !whole)
+        return run_error(-EINVAL, "--%s takes a %snumber from %g to %g, not '%s'", row->name,
+                         row->type == OPTION_FLOAT ? "" : "whole ", row->min, row->max, text);
+    *ret = value;
+    return 0;
+}
+
+static int seed_parse(const char *text, uint64_t *ret)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (end == text || *end || errno || *text == '-')
+        return run_error(-EINVAL, "--seed takes a whole number, not '%s'", text);
+    *ret = value;
+    return 0;
+}
+
+static int choice_parse(const OptionRow *row, const char *text, int *ret)
+{
+    for (int i = 0; i < 2; i++)
+        if (strcmp(text, row->words[i]) == 0) {
+            *ret = i;
+            return 0;
+        }
+    return run_error(-EINVAL, "--%s takes %s or %s, not '%s'", row->name, row->words[0],
+                     row->words[1], text);
+}
+
+static int isa_parse(const char *text, unsigned *ret)
+{
+    if (cpu_mask_parse(text, ret) < 0)
+        return run_error(-EINVAL, "--isa takes plain, avx2, avx512, avx512vnni or native, not '%s'",
+                         text);
+    return 0;
+}
+
+static int media_add(RunOptions *o, MediaKind kind, const char *path)
+{
+    if (o->n_media == RUN_MEDIA_MAX)
+        return run_error(-E2BIG, "at most %d files", RUN_MEDIA_MAX);
+    o->media[o->n_media++] = (RunMedia){kind, path};
+    return 0;
+}
+
+static int option_apply(RunOptions *o, const OptionRow *row, const char *value)
+{
+    void *field = (char *)o + row->offset;
+    double number = 0;
+    int r = 0;
+
+    switch (row->type) {
+    case OPTION_COUNT:
+        r = number_parse(row, value, &number);
+        if (r >= 0)
+            *(uint32_t *)field = (uint32_t)number;
+        return r;
+    case OPTION_FLOAT:
+        r = number_parse(row, value, &number);
+        if (r >= 0)
+            *(float *)field = (float)number;
+        return r;
+    case OPTION_SEED:
+        return seed_parse(value, field);
+    case OPTION_CHOICE:
+        return choice_parse(row, value, field);
+    case OPTION_STRING:
+        *(const char **)field = value;
+        return 0;
+    case OPTION_FLAG:
+        *(bool *)field = true;
+        return 0;
+    case OPTION_ISA:
+        return isa_parse(value, field);
+    case OPTION_IMAGE:
+        return media_add(o, MEDIA_IMAGE, value);
+    case OPTION_AUDIO:
+        return media_add(o, MEDIA_AUDIO, value);
+    }
+    return -EINVAL;
+}
+
+/* Whether a word stands in a list of words with blanks between. */
+static bool list_has(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+
+    for (const char *at = list; (at = strstr(at, word)); at += length)
+        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+            return length > 0;
+    return false;
+}
+
+static const OptionRow *row_find(int option)
+{
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (option == OPTION_BASE + (int)i || (rows[i].letter && option == rows[i].letter))
+            return &rows[i];
+    return NULL;
+}
+
+/* The tables that getopt wants. */
+static void getopt_fill(struct option longs[N_OPTIONS + 2], char letters[2 * N_OPTIONS + 2])
+{
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        longs[i] = (struct option){
+            .name = rows[i].name,
+            .has_arg = rows[i].type == OPTION_FLAG ? no_argument : required_argument,
+            .val = OPTION_BASE + (int)i,
+        };
+        if (rows[i].letter) {
+            *letters++ = rows[i].letter;
+            *letters++ = ':';
+        }
+    }
+    *letters++ = 'h';
+    longs[N_OPTIONS] = (struct option){.name = "help", .has_arg = no_argument, .val = 'h'};
+    longs[N_OPTIONS + 1] = (struct option){0};
+    *letters = '\0';
+}
+
+static int words_take(RunOptions *o, char **words, int n)
+{
+    const char **places[] = {&o->model, &o->command, &o->text};
+
+    for (int i = 0; i < n; i++) {
+        if (i == 3)
+            return run_error(-EINVAL, "unexpected '%s'", words[i]);
+        *places[i] = words[i];
+    }
+    return o->command ? 0 : run_error(-EINVAL, "no command; --help lists them");
+}
+
+int run_options_parse(RunOptions *o, int argc, char **argv)
+{
+    struct option longs[N_OPTIONS + 2];
+    char letters[2 * N_OPTIONS + 2];
+    bool given[N_OPTIONS] = {false};
+    int option;
+
+    getopt_fill(longs, letters);
+    while ((option = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+        if (option == 'h') {
+            o->help = true;
+            return 0;
+        }
+        const OptionRow *row = row_find(option);
+        int r = row ? option_apply(o, row, optarg) : -EINVAL; /* getopt has said what is wrong */
+        if (r < 0)
+            return r;
+        given[row - rows] = true;
+    }
+    int r = words_take(o, argv + optind, argc - optind);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < N_OPTIONS; i++)
+        if (given[i] && rows[i].commands && !list_has(rows[i].commands, o->command))
+            return run_error(-EINVAL, "--%s means nothing to %s", rows[i].name, o->command);
+    return 0;
+}
