@@ -7,7 +7,8 @@
 #include "daemon/run.h"
 #include "engine/cpu/cpuid.h"
 
-/* An option is a row: what it takes, where that goes, and the commands that it means something to. */
+/* An option is a row: what it takes, where that goes, and the commands that it means something
+ * to. */
 
 typedef enum OptionType {
     OPTION_COUNT,  /* uint32_t */

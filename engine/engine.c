@@ -78,59 +78,80 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static int scratch_init(Engine *e)
+/* How many slots and units the scratch of one forward has room for. */
+typedef struct Room {
+    size_t rows, group_slots, expert_slots, slots, units;
+} Room;
+
+static Room room_of(const Engine *e)
 {
     const ModelConfig *c = &e->model->config;
-    const BackendOps *ops = e->backend->ops;
-    size_t n = e->options.max_batch_rows, d = c->d_model, width = config_group_width(c);
-    size_t group_slots = n * c->n_groups;
-    size_t row_experts = max_size(c->expert_cap, ROUTE_ALL_EXPERTS);
-    if (row_experts > c->n_experts)
-        row_experts = c->n_experts;
-    size_t expert_slots = n * (row_experts + 1);
-    size_t slots = max_size(group_slots, expert_slots);
-    size_t units = max_size(c->n_groups, c->n_experts + 1);
+    size_t n = e->options.max_batch_rows, experts = max_size(c->expert_cap, ROUTE_ALL_EXPERTS);
+    if (experts > c->n_experts)
+        experts = c->n_experts;
 
-    int r = routes_init(&e->groups, n, c->n_groups, group_slots);
+    Room room = {
+        .rows = n,
+        .group_slots = n * c->n_groups,
+        .expert_slots = n * (experts + 1),
+        .units = max_size(c->n_groups, c->n_experts + 1),
+    };
+    room.slots = max_size(room.group_slots, room.expert_slots);
+    return room;
+}
+
+/* What only the host touches. */
+static int lists_init(Engine *e, const Room *room)
+{
+    const ModelConfig *c = &e->model->config;
+
+    int r = routes_init(&e->groups, room->rows, c->n_groups, room->group_slots);
     if (r < 0)
         return r;
-    r = routes_init(&e->experts, n, c->n_experts + 1, expert_slots);
+    r = routes_init(&e->experts, room->rows, c->n_experts + 1, room->expert_slots);
     if (r < 0)
         return r;
 
-    e->rows = calloc(n, sizeof(*e->rows));
-    e->products = calloc(3 * units, sizeof(*e->products));
-    e->slabs = calloc(units, sizeof(*e->slabs));
-    e->slot_ids = calloc(slots, sizeof(*e->slot_ids));
-    e->attention = calloc(group_slots, sizeof(*e->attention));
-    e->ids = calloc(n, sizeof(*e->ids));
-    e->row_groups = calloc(n, sizeof(*e->row_groups));
-    e->row_experts = calloc(n, sizeof(*e->row_experts));
-    e->row_kv_bytes = calloc(n, sizeof(*e->row_kv_bytes));
+    e->rows = calloc(room->rows, sizeof(*e->rows));
+    e->products = calloc(3 * room->units, sizeof(*e->products));
+    e->slabs = calloc(room->units, sizeof(*e->slabs));
+    e->slot_ids = calloc(room->slots, sizeof(*e->slot_ids));
+    e->attention = calloc(room->group_slots, sizeof(*e->attention));
+    e->ids = calloc(room->rows, sizeof(*e->ids));
+    e->row_groups = calloc(room->rows, sizeof(*e->row_groups));
+    e->row_experts = calloc(room->rows, sizeof(*e->row_experts));
+    e->row_kv_bytes = calloc(room->rows, sizeof(*e->row_kv_bytes));
     if (!e->rows || !e->products || !e->slabs || !e->slot_ids || !e->attention || !e->ids ||
         !e->row_groups || !e->row_experts || !e->row_kv_bytes)
         return -ENOMEM;
-
-    for (size_t i = 0; i < slots; i++)
+    for (size_t i = 0; i < room->slots; i++)
         e->slot_ids[i] = (int32_t)i;
+    return 0;
+}
+
+static int buffers_init(Engine *e, const Room *room)
+{
+    const ModelConfig *c = &e->model->config;
+    const BackendOps *ops = e->backend->ops;
+    size_t n = room->rows, d = c->d_model, width = config_group_width(c);
+    size_t slot_width = max_size(max_size(width, c->d_expert), c->d_density);
 
     e->packed = ops->packed_new(e->backend, n, d);
-    e->packed_slots =
-        ops->packed_new(e->backend, slots, max_size(max_size(width, c->d_expert), c->d_density));
+    e->packed_slots = ops->packed_new(e->backend, room->slots, slot_width);
     e->rope = device_floats(e, c->context_length, c->head_dim);
     e->x = device_floats(e, n, d);
     e->h = device_floats(e, n, d);
     e->delta = device_floats(e, n, 1);
     e->hidden = device_floats(e, n, c->d_density);
     e->scores = device_floats(e, n, max_size(c->n_groups, c->n_experts));
-    e->q = device_floats(e, group_slots, width);
-    e->k = device_floats(e, group_slots, c->head_dim);
-    e->v = device_floats(e, group_slots, c->head_dim);
-    e->attended = device_floats(e, group_slots, width);
-    e->cos_sin = device_floats(e, group_slots, c->head_dim);
-    e->gate = device_floats(e, expert_slots, c->d_expert);
-    e->up = device_floats(e, expert_slots, c->d_expert);
-    e->y = device_floats(e, slots, d);
+    e->q = device_floats(e, room->group_slots, width);
+    e->k = device_floats(e, room->group_slots, c->head_dim);
+    e->v = device_floats(e, room->group_slots, c->head_dim);
+    e->attended = device_floats(e, room->group_slots, width);
+    e->cos_sin = device_floats(e, room->group_slots, c->head_dim);
+    e->gate = device_floats(e, room->expert_slots, c->d_expert);
+    e->up = device_floats(e, room->expert_slots, c->d_expert);
+    e->y = device_floats(e, room->slots, d);
     e->logits = device_floats(e, LOGIT_ROWS, c->vocab_size);
     if (!e->packed || !e->packed_slots || !e->rope || !e->x || !e->h || !e->delta || !e->hidden ||
         !e->scores || !e->q || !e->k || !e->v || !e->attended || !e->cos_sin || !e->gate ||
@@ -138,6 +159,13 @@ static int scratch_init(Engine *e)
         return -ENOMEM;
     rope_fill(e->rope, c);
     return 0;
+}
+
+static int scratch_init(Engine *e)
+{
+    Room room = room_of(e);
+    int r = lists_init(e, &room);
+    return r < 0 ? r : buffers_init(e, &room);
 }
 
 int engine_open(const Model *model, Backend *backend, const EngineOptions *options,
