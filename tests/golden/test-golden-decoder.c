@@ -4,6 +4,7 @@
  * it.
  */
 
+#include "engine/cpu/cpuid.h"
 #include "engine/engine.h"
 #include "tests/test.h"
 
@@ -59,7 +60,7 @@ static void on_probe(void *userdata, const char *name, const float *rows, size_t
     stage_check(userdata, name, rows, n, width);
 }
 
-static void prompt_check(Engine *e, const Weights *golden, size_t index)
+static void prompt_check(Engine *e, const Weights *golden, size_t index, uint32_t n_layers)
 {
     char prompt[16];
     snprintf(prompt, sizeof(prompt), "prompt%zu", index);
@@ -86,6 +87,7 @@ static void prompt_check(Engine *e, const Weights *golden, size_t index)
     engine_set_probe(e, NULL, NULL);
     stage_check(&c, "logits", all + (n - kept) * vocab, kept, vocab);
     fprintf(stderr, "%s: %zu rows, %zu stages, worst %.2g\n", prompt, n, c.stages, c.worst);
+    ASSERT_EQ(c.stages, 2 + 3 * n_layers); /* density, logits; gates, experts and output of each */
 
     /* The same prompt from ids, where the fixtures have them: the embedding is exact. */
     const Tensor *ids = fixture(golden, prompt, "ids");
@@ -109,13 +111,39 @@ static void prompt_check(Engine *e, const Weights *golden, size_t index)
     ASSERT(distance(last, (const float *)logits->data + (kept - 1) * vocab, vocab) <= LIMIT);
 }
 
+/* With every gate on, the routed path gives the plain path's bits. */
+static void plain_check(const Model *m, const Weights *golden, Precision precision)
+{
+    const Tensor *rows = fixture(golden, "prompt1", "rows");
+    size_t n = (size_t)rows->ne[1], vocab = model_info(m)->vocab_size;
+    _cleanup_free_ float *all = calloc(n * vocab, sizeof(float));
+    _cleanup_free_ float *plain = calloc(n * vocab, sizeof(float));
+    _cleanup_(backend_closep) Backend *b = NULL;
+    _cleanup_(engine_closep) Engine *e = NULL;
+
+    ASSERT(all && plain);
+    ASSERT_OK(backend_cpu_open(2, precision, 0, &b));
+    ASSERT_OK(engine_open(m, b, NULL, &e));
+    for (int route = 0; route < 2; route++) {
+        _cleanup_(session_closep) Session *s = NULL;
+        ASSERT_OK(session_open(e, &s));
+        BatchItem item = {
+            .session = s,
+            .rows = rows->data,
+            .n = (uint32_t)n,
+            .all_logits = route ? plain : all,
+        };
+        ASSERT_OK(decoder_forward(e, &item, 1, route ? ROUTE_PLAIN : ROUTE_ALL));
+    }
+    ASSERT_MEMEQ(all, plain, n * vocab * sizeof(float));
+}
+
 int main(int argc, char **argv)
 {
+    static const char *const isas[] = {"plain", "avx2", "avx512", "avx512vnni"};
     char error[WEIGHTS_ERROR_MAX];
     _cleanup_(weights_closep) Weights *w = NULL, *golden = NULL;
-    _cleanup_(backend_closep) Backend *b = NULL;
     _cleanup_(model_freep) Model *m = NULL;
-    _cleanup_(engine_closep) Engine *e = NULL;
 
     if (argc != 3 || access(argv[1], R_OK) < 0 || access(argv[2], R_OK) < 0)
         SKIP("give a model file and its fixtures");
@@ -123,9 +151,22 @@ int main(int argc, char **argv)
         test_fail(__FILE__, __LINE__, "%s", error);
     if (model_new(w, &m) < 0)
         test_fail(__FILE__, __LINE__, "%s", weights_error(w));
-    ASSERT_OK(backend_cpu_open(2, PRECISION_F32, 0, &b));
-    ASSERT_OK(engine_open(m, b, NULL, &e));
-    for (size_t i = 0; i < PROMPTS; i++)
-        prompt_check(e, golden, i);
+
+    for (size_t i = 0; i < sizeof(isas) / sizeof(*isas); i++) {
+        _cleanup_(backend_closep) Backend *b = NULL;
+        _cleanup_(engine_closep) Engine *e = NULL;
+        unsigned mask;
+
+        ASSERT_OK(cpu_mask_parse(isas[i], &mask));
+        if ((mask & cpu_features()) != mask)
+            continue;
+        ASSERT_OK(backend_cpu_open(2, PRECISION_F32, mask, &b));
+        ASSERT_OK(engine_open(m, b, NULL, &e));
+        fprintf(stderr, "%s\n", b->detail);
+        for (size_t j = 0; j < PROMPTS; j++)
+            prompt_check(e, golden, j, model_info(m)->n_layers);
+    }
+    plain_check(m, golden, PRECISION_F32);
+    plain_check(m, golden, PRECISION_INT8);
     return 0;
 }

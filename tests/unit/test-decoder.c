@@ -240,6 +240,99 @@ static void test_exhaustion(void)
     fixture_deinit(&f);
 }
 
+/* Every page comes back: after many timelines the pool still holds what it held at first. */
+static void test_pages_return(void)
+{
+    Fixture f;
+    EngineOptions options = {.max_sessions = 2, .max_tokens = TINY_CONTEXT};
+    Session *s[2];
+
+    fixture_init(&f, PRECISION_INT8, 1, &options);
+    for (int round = 0; round < 50; round++) {
+        for (size_t i = 0; i < 2; i++)
+            ASSERT_OK(session_open(f.engine, &s[i]));
+        BatchItem items[] = {item_of(s[0], sequence, N, NULL), item_of(s[1], sequence, 40, NULL)};
+        ASSERT_OK(decoder_forward(f.engine, items, 2, ROUTE_GATES));
+        session_truncate(s[round % 2], (uint32_t)round % 40);
+        for (size_t i = 0; i < 2; i++)
+            session_close(s[i]);
+    }
+
+    /* A context with every gate on in one session, and a page more a lane for the other. */
+    for (size_t i = 0; i < 2; i++) {
+        ASSERT_OK(session_open(f.engine, &s[i]));
+        BatchItem item = item_of(s[i], sequence, i ? 64 : TINY_CONTEXT, NULL);
+        ASSERT_OK(decoder_forward(f.engine, &item, 1, ROUTE_ALL));
+    }
+    BatchItem more = item_of(s[1], sequence, 1, NULL);
+    ASSERT_ERROR(decoder_forward(f.engine, &more, 1, ROUTE_ALL), ENOSPC);
+    for (size_t i = 0; i < 2; i++)
+        session_close(s[i]);
+    fixture_deinit(&f);
+}
+
+/* The linker leads the library's calls here (--wrap): nothing is allocated after open. */
+static size_t allocations;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    allocations++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    allocations++;
+    return __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+    allocations++;
+    return __real_realloc(p, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    allocations++;
+    return __real_aligned_alloc(alignment, size);
+}
+
+static void test_no_allocation(void)
+{
+    static float logits[N * V];
+    Sampler sampler;
+    Fixture f;
+
+    allocations = 0;
+    fixture_init(&f, PRECISION_INT8, 2, NULL);
+    ASSERT_CMP(allocations, >, 0);
+    allocations = 0;
+    for (int round = 0; round < 3; round++) {
+        Session *s;
+        ASSERT_OK(session_open(f.engine, &s));
+        BatchItem item = item_of(s, sequence, N, logits);
+        ASSERT_OK(decoder_forward(f.engine, &item, 1, ROUTE_GATES));
+        session_truncate(s, 10);
+        item = item_of(s, sequence, 1, logits);
+        ASSERT_OK(decoder_forward(f.engine, &item, 1, ROUTE_ALL));
+        sampler_init(&sampler, &(SamplerOptions){.temperature = 1, .top_p = 0.5f});
+        sampler_next(&sampler, logits, V);
+        session_close(s);
+    }
+    ASSERT_EQ(allocations, 0);
+    fixture_deinit(&f);
+}
+
 typedef struct Seen {
     size_t gates_open, experts_open, rows;
     bool cap_held;
@@ -347,6 +440,8 @@ int main(void)
     RUN(test_truncate);
     RUN(test_refusals);
     RUN(test_exhaustion);
+    RUN(test_pages_return);
+    RUN(test_no_allocation);
     RUN(test_counters);
     RUN(test_counters_all);
     return 0;
