@@ -122,7 +122,7 @@ def make_chunk(rng, kind: Kind, n: int, split: str, difficulty: float, encoder: 
                 if s is None:
                     continue
                 speech.append(s)
-                e.qa = [*e.qa[:4], ("speech.transcribe", rng.choice(["What is said?", "What does the voice say?", "Transcribe the speech."]), e.spoken)]
+                e.qa = [*e.qa[:4], ("speech.transcribe", rng.choice(["What is said?", "What does the voice say?", "Transcribe the speech."]), e.spoken.lower())]
             examples.append(e)
     chunk = {"key": np.array([e.key for e in examples], np.int64)}
     if kind.name in ("image", "spoken"):
