@@ -56,7 +56,10 @@ static size_t descriptors_count(const char *process)
 
     snprintf(path, sizeof path, "/proc/%s/fd", process);
     DIR *fds = opendir(path);
-    ASSERT(fds);
+    if (!fds) { /* the helper shows its descriptors to root only */
+        ASSERT_EQ(errno, EACCES);
+        return 0;
+    }
     for (const struct dirent *entry; (entry = readdir(fds));)
         n += entry->d_name[0] != '.';
     closedir(fds);
