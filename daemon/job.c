@@ -6,6 +6,9 @@
 #include <time.h>
 
 #include "engine/base/half.h"
+#include "ipc/memory.h"
+
+#define SEAL_CHUNK 16 /* vectors written at a time */
 
 uint64_t now_usec(void)
 {
@@ -25,30 +28,52 @@ const char *job_state_name(JobState state)
     return names[state];
 }
 
-int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret_job)
+/* What a bulk call holds until its reply: the texts, their vectors, the reply itself. */
+static int charge_bulk(Job *j, Account *account, Failure *failure)
+{
+    uint64_t bytes = j->args->bulk_size + j->n_items * sizeof *j->args->texts +
+                     2 * j->n_items * SPACE_LENGTH * sizeof *j->vectors;
+    int r;
+
+    j->account = account;
+    r = job_charge(j, bytes, failure);
+    if (r < 0)
+        j->account = NULL;
+    return r;
+}
+
+int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret_job,
+            Failure *failure)
 {
     _cleanup_(job_freep) Job *j = calloc(1, sizeof *j);
     WorkArgs *args = work_args(work);
+    int r;
 
     if (!j)
         return -ENOMEM;
+    j->vectors_fd = -1;
     j->work = work;
     j->args = args;
     j->kind = args->kind;
     j->n_items = args->n_media + args->n_texts;
     j->max_tokens = args->options.max_tokens ? args->options.max_tokens : default_max_tokens;
     j->since_usec = work_arrived_usec(work);
+    r = j->kind == WORK_EMBED_BULK ? charge_bulk(j, account, failure) : 0;
+    if (r < 0)
+        return r;
+    j->account = account;
     j->vectors = calloc(j->n_items + 1, SPACE_LENGTH * sizeof *j->vectors);
     j->truncated = calloc(j->n_items + 1, sizeof *j->truncated);
     j->scores = calloc(args->n_texts + 1, sizeof *j->scores);
-    if (!j->vectors || !j->truncated || !j->scores)
+    if (!j->vectors || !j->truncated || !j->scores) {
+        account_ref(account); /* still the caller's */
         return -ENOMEM;
+    }
     sampler_init(&j->sampler, &(SamplerOptions){
                                   .temperature = (float)args->options.temperature,
                                   .top_p = (float)args->options.top_p,
                                   .seed = args->options.seed,
                               });
-    j->account = account;
     *ret_job = steal_ptr(&j);
     return 0;
 }
@@ -63,6 +88,8 @@ Job *job_free(Job *j)
         j->account->media_bytes -= j->charged;
         account_unref(j->account);
     }
+    if (j->vectors_fd >= 0)
+        close(j->vectors_fd);
     free(j->vectors);
     free(j->truncated);
     free(j->scores);
@@ -106,36 +133,56 @@ void job_uncharge(Job *j, uint64_t bytes)
     j->charged -= bytes;
 }
 
-/* The vectors as the client asked for them, one after the other; NULL: no memory. */
-static uint8_t *vectors_pack(const Job *j, size_t *ret_size)
+static size_t vector_size(const Job *j)
+{
+    const CallOptions *o = &j->args->options;
+
+    return o->dimension * (o->dtype == VECTOR_F16 ? sizeof(uint16_t) : sizeof(float));
+}
+
+/* n vectors from the i-th on as the client asked for them, one after the other. */
+static void vectors_pack(const Job *j, size_t i, size_t n, uint8_t *out)
 {
     const CallOptions *o = &j->args->options;
     size_t width = o->dtype == VECTOR_F16 ? sizeof(uint16_t) : sizeof(float);
-    size_t size = o->dimension * width;
-    uint8_t *packed = malloc(j->n_items * size);
 
-    for (size_t i = 0; packed && i < j->n_items; i++) {
-        const float *v = j->vectors + i * SPACE_LENGTH;
-        uint8_t *out = packed + i * size;
-        for (size_t k = 0; k < o->dimension; k++) {
+    for (const float *v = j->vectors + i * SPACE_LENGTH; n > 0; n--, v += SPACE_LENGTH)
+        for (size_t k = 0; k < o->dimension; k++, out += width) {
             uint16_t h = f32_to_f16(v[k]);
-            memcpy(out + k * width, o->dtype == VECTOR_F16 ? (const void *)&h : &v[k], width);
+            memcpy(out, o->dtype == VECTOR_F16 ? (const void *)&h : &v[k], width);
         }
+}
+
+int job_seal_vectors(Job *j)
+{
+    uint8_t chunk[SEAL_CHUNK * SPACE_LENGTH * sizeof(float)];
+    _cleanup_close_ int fd = memory_new();
+    int r = fd < 0 ? fd : 0;
+
+    for (size_t i = 0; i < j->n_items && r >= 0; i += SEAL_CHUNK) {
+        size_t n = j->n_items - i < SEAL_CHUNK ? j->n_items - i : SEAL_CHUNK;
+        vectors_pack(j, i, n, chunk);
+        r = memory_write(fd, chunk, n * vector_size(j));
     }
-    *ret_size = size;
-    return packed;
+    if (r >= 0)
+        r = memory_seal(fd);
+    if (r < 0)
+        return r;
+    j->vectors_fd = steal_fd(&fd);
+    return 0;
 }
 
 static void finish_vectors(Job *j, const WorkInfo *info)
 {
-    size_t size;
-    _cleanup_free_ uint8_t *packed = vectors_pack(j, &size);
+    size_t size = vector_size(j);
+    _cleanup_free_ uint8_t *packed = malloc(j->n_items * size);
     WorkItem items[LIMIT_MEDIA_ITEMS];
 
     if (!packed) {
         work_fail(j->work, ERROR_NO_MEMORY, "Out of memory.");
         return;
     }
+    vectors_pack(j, 0, j->n_items, packed);
     if (j->kind == WORK_EMBED_TEXT) {
         work_finish_vectors(j->work, packed, size, info);
         return;
@@ -171,6 +218,8 @@ void job_finish(Job *j)
         work_finish_answer(j->work, j->finish, &info);
     else if (j->kind == WORK_CLASSIFY)
         work_finish_scores(j->work, j->scores, "match", &info);
+    else if (j->kind == WORK_EMBED_BULK)
+        work_finish_bulk(j->work, steal_fd(&j->vectors_fd), &info);
     else
         finish_vectors(j, &info);
     job_free(j);

@@ -52,6 +52,7 @@ typedef struct Job {
     uint64_t charged;                    /* bytes on the account */
     float *vectors;                      /* [n_items, SPACE_LENGTH] */
     bool *truncated;                     /* [n_items] */
+    int vectors_fd;                      /* of EmbedBulk: the reply, sealed */
     WorkScore *scores;                   /* [n_items - 1], of Classify */
 
     /* An answer's */
@@ -76,8 +77,9 @@ typedef struct Job {
     Failure failure; /* of the whole job; ERROR_NONE: it went well */
 } Job;
 
-/* The account's reference is taken over on success. -ENOMEM. */
-int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret_job);
+/* The account's reference is taken over on success. -ENOMEM, or -EBADMSG with the failure set. */
+int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret_job,
+            Failure *failure);
 Job *job_free(Job *j);
 DEFINE_CLEANUP(Job *, job_free);
 
@@ -88,6 +90,9 @@ void job_begin_waiting(Job *j);
 /* Bytes on the account: -EBADMSG with the failure set when the uid would have too many. */
 int job_charge(Job *j, uint64_t bytes, Failure *failure);
 void job_uncharge(Job *j, uint64_t bytes);
+
+/* The reply of EmbedBulk, made on the worker's thread: it may be large. */
+int job_seal_vectors(Job *j);
 
 /* Tells the client how it ended and frees the job. */
 void job_finish(Job *j);

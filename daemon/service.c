@@ -135,9 +135,10 @@ static int start(void *userdata, Work *w, Failure *failure)
     if (s->stopping)
         return failure_set(failure, ERROR_BUSY, "The service is stopping: try again.");
     account = accounts_get(&s->accounts, work_uid(w));
-    if (!account || job_new(w, account, s->config.max_tokens, &j) < 0) {
+    r = account ? job_new(w, account, s->config.max_tokens, &j, failure) : -ENOMEM;
+    if (r < 0) {
         account_unref(account);
-        return failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
+        return r == -EBADMSG ? r : failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
     }
     work_set_job(w, j);
     s->n_jobs++;

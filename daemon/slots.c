@@ -8,6 +8,7 @@
 
 #define TURN_USEC     20000 /* nobody waits longer behind a long prompt or a large batch */
 #define ROWS_AT_FIRST 32    /* of a chunk, until it is known how long a row takes */
+#define BULK_SLOTS    (RUNTIME_SLOTS / 4)
 #define ANSWER_ROOM   16    /* tokens that a prompt must leave */
 
 int slots_init(Slots *s, Runtime *runtime, Posts *posts)
@@ -50,6 +51,15 @@ unsigned slots_of(const Slots *s, const Account *account)
     for (size_t i = 0; i < RUNTIME_SLOTS; i++)
         n += s->slots[i].job && s->slots[i].job->account == account;
     return n;
+}
+
+bool slots_welcome(const Slots *s, const Job *j)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+        n += s->slots[i].job && s->slots[i].job->kind == WORK_EMBED_BULK;
+    return j->kind != WORK_EMBED_BULK || n < BULK_SLOTS;
 }
 
 static bool slot_waits(const Slots *s, const Slot *slot)
@@ -154,6 +164,8 @@ static void slot_encoded(Slots *s, Slot *slot)
     Job *j = slot->job;
     uint32_t room;
 
+    if (j->kind == WORK_EMBED_BULK && job_seal_vectors(j) < 0)
+        failure_set(&j->failure, ERROR_NO_MEMORY, "Out of memory.");
     if (job_encode_end(j, s->runtime, &slot->prompt) < 0 || j->kind != WORK_ASK) {
         slot_end(s, slot);
         return;
@@ -180,14 +192,18 @@ static void slot_encode(Slots *s, Slot *slot, uint64_t until)
     slot_encoded(s, slot);
 }
 
-/* One item of each at least, so that a large batch holds up nobody. */
+/* One item of each at least, so that a large batch holds up nobody; bulk calls come last. */
 void slots_encode(Slots *s)
 {
     uint64_t until = now_usec() + TURN_USEC;
 
-    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
-        if (s->slots[i].job && s->slots[i].job->state == JOB_ENCODING)
-            slot_encode(s, &s->slots[i], until);
+    for (unsigned bulk = 0; bulk < 2; bulk++)
+        for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
+            Slot *slot = &s->slots[i];
+            if (slot->job && slot->job->state == JOB_ENCODING &&
+                (slot->job->kind == WORK_EMBED_BULK) == bulk)
+                slot_encode(s, slot, until);
+        }
 }
 
 static void collect(Slots *s, Slot *slot, const BatchItem *item)

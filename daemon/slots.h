@@ -37,6 +37,8 @@ bool slots_have_room(const Slots *s);
 /* Whether a turn would do anything. */
 bool slots_runnable(const Slots *s);
 unsigned slots_of(const Slots *s, const Account *account);
+/* Whether it may have one of the slots now: bulk calls are kept to a few of them. */
+bool slots_welcome(const Slots *s, const Job *j);
 /* Takes a job; there must be room. */
 void slots_admit(Slots *s, Job *j);
 

@@ -78,6 +78,8 @@ static Job *queue_next(Worker *w)
     TAILQ_FOREACH(j, &w->queue, link)
     {
         unsigned n = slots_of(&w->slots, j->account);
+        if (!slots_welcome(&w->slots, j))
+            continue;
         if (!best || n < best_slots ||
             (n == best_slots && j->account->worker_turn < best->account->worker_turn)) {
             best = j;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/cleanup.h"
+#include "ipc/bulk.h"
 #include "ipc/input.h"
 #include "ipc/options.h"
 
@@ -15,6 +16,7 @@ void args_deinit(WorkArgs *args)
             close(args->media[i].fd);
     free(args->media);
     free(args->texts);
+    free(args->bulk);
     *args = (WorkArgs){0};
 }
 
@@ -34,6 +36,16 @@ int args_read_string(DBusMessageIter *iter, const char *what, String *ret_string
 static bool is_blank(String s)
 {
     return strspn(s.data, " \t\n\v\f\r") == s.length;
+}
+
+int args_check_text(String s, size_t i, Failure *failure)
+{
+    if (s.length > LIMIT_TEXT_BYTES)
+        return failure_set(failure, ERROR_TOO_LARGE, "Text %zu has more than %d bytes: shorten it.",
+                           i, LIMIT_TEXT_BYTES);
+    if (is_blank(s))
+        return failure_set(failure, ERROR_INVALID_ARGS, "Text %zu is empty.", i);
+    return 0;
 }
 
 static int read_texts(DBusMessageIter *iter, const char *what, size_t max, WorkArgs *args,
@@ -56,8 +68,9 @@ static int read_texts(DBusMessageIter *iter, const char *what, size_t max, WorkA
         int r = args_read_string(&element, "A text", s, failure);
         if (r < 0)
             return r;
-        if (is_blank(*s))
-            return failure_set(failure, ERROR_INVALID_ARGS, "Text %zu is empty.", args->n_texts);
+        r = args_check_text(*s, args->n_texts, failure);
+        if (r < 0)
+            return r;
         total += s->length;
         if (total > LIMIT_TEXT_BYTES_ALL)
             return failure_set(failure, ERROR_TOO_LARGE,
@@ -173,6 +186,16 @@ int args_read_inline(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
     return 0;
 }
 
+static int read_bulk(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
+{
+    _cleanup_close_ int fd = -1;
+
+    dbus_message_iter_get_basic(iter, &fd);
+    if (fd < 0)
+        return failure_set(failure, ERROR_BAD_DESCRIPTOR, "The message holds no such descriptor.");
+    return bulk_read(fd, args, failure);
+}
+
 static int read_question(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
 {
     int r = args_read_string(iter, "The question", &args->question, failure);
@@ -188,9 +211,10 @@ static int check_reply_size(const WorkArgs *args, Failure *failure)
 
     if (args->n_texts <= LIMIT_REPLY_BYTES / size)
         return 0;
-    return failure_set(failure, ERROR_TOO_LARGE,
-                       "%zu vectors need %zu bytes, one reply holds %u: split the call.",
-                       args->n_texts, args->n_texts * size, LIMIT_REPLY_BYTES);
+    return failure_set(
+        failure, ERROR_TOO_LARGE,
+        "%zu vectors need %zu bytes, one reply holds %u: use EmbedBulk, or split the call.",
+        args->n_texts, args->n_texts * size, LIMIT_REPLY_BYTES);
 }
 
 int args_read(DBusMessage *call, WorkKind kind, const ServerFacts *facts, WorkArgs *args,
@@ -207,6 +231,8 @@ int args_read(DBusMessage *call, WorkKind kind, const ServerFacts *facts, WorkAr
         r = read_texts(&iter, "Texts", LIMIT_TEXTS, args, failure);
     else if (kind == WORK_EMBED_MEDIA)
         r = read_media(&iter, args, failure);
+    else if (kind == WORK_EMBED_BULK)
+        r = read_bulk(&iter, args, failure);
     else if (kind == WORK_CLASSIFY)
         r = read_medium(&iter, args, failure);
     else

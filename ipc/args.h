@@ -14,6 +14,8 @@
 int args_read(DBusMessage *call, WorkKind kind, const ServerFacts *facts, WorkArgs *args,
               Failure *failure);
 void args_deinit(WorkArgs *args);
+/* One of several texts: not too long, not blank. */
+int args_check_text(String s, size_t i, Failure *failure);
 
 /* For the options. `what` begins a sentence. */
 int args_read_string(DBusMessageIter *iter, const char *what, String *ret_string, Failure *failure);

@@ -33,6 +33,7 @@ static const struct {
     {ERROR_DECODE_FAILED, PERCEPT_ERROR "DecodeFailed"},
     {ERROR_BAD_DESCRIPTOR, PERCEPT_ERROR "BadDescriptor"},
     {ERROR_MODEL_UNAVAILABLE, PERCEPT_ERROR "ModelUnavailable"},
+    {ERROR_NOT_SEALED, PERCEPT_ERROR "NotSealed"},
     {ERROR_DEVICE_LOST, PERCEPT_ERROR "DeviceLost"},
 };
 

@@ -30,6 +30,7 @@ typedef enum ErrorCode {
     ERROR_BAD_DESCRIPTOR = 39,
     ERROR_MODEL_UNAVAILABLE = 40,
     ERROR_DEVICE_LOST = 41,
+    ERROR_NOT_SEALED = 42,
 } ErrorCode;
 
 #define FAILURE_MESSAGE_MAX 192

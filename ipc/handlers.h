@@ -23,6 +23,7 @@ typedef struct Work Work;
 typedef enum WorkKind {
     WORK_EMBED_TEXT,
     WORK_EMBED_MEDIA,
+    WORK_EMBED_BULK,
     WORK_CLASSIFY,
     WORK_ASK,
 } WorkKind;
@@ -71,8 +72,10 @@ typedef struct MediaInput {
 
 typedef struct WorkArgs {
     WorkKind kind;
-    String *texts; /* EmbedText; labels of Classify */
+    String *texts; /* EmbedText, EmbedBulk; labels of Classify */
     size_t n_texts;
+    char *bulk; /* what the texts of EmbedBulk point into */
+    size_t bulk_size;
     String question;
     MediaInput *media;
     size_t n_media;
@@ -135,6 +138,8 @@ void work_progress(Work *w, const char *stage, double progress);
 void work_fail(Work *w, ErrorCode code, const char *message);
 /* vectors [n_texts * vector_size] bytes */
 void work_finish_vectors(Work *w, const uint8_t *vectors, size_t vector_size, const WorkInfo *info);
+/* memfd, which is taken: the same, sealed */
+void work_finish_bulk(Work *w, int memfd, const WorkInfo *info);
 void work_finish_items(Work *w, const WorkItem *items, size_t vector_size, const WorkInfo *info);
 /* scores in falling order, [n_texts]; metric names their scale */
 void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, const WorkInfo *info);

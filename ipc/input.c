@@ -16,11 +16,10 @@
 #include <time.h>
 
 #include "engine/base/cleanup.h"
+#include "ipc/memory.h"
 
-#define CHUNK          (256u << 10)
-#define STACK_SIZE     (64u << 10)
-#define SEALS_ALL      (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-#define SEALS_REQUIRED (F_SEAL_SHRINK | F_SEAL_WRITE)
+#define CHUNK      (256u << 10)
+#define STACK_SIZE (64u << 10)
 
 struct Input {
     InputEvents events;
@@ -34,39 +33,13 @@ struct Input {
     int result;
 };
 
-static int memory_new(void)
-{
-    int fd = memfd_create("perceptd-media", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    return fd < 0 ? -errno : fd;
-}
-
-static int memory_seal(int fd)
-{
-    return fcntl(fd, F_ADD_SEALS, SEALS_ALL) < 0 ? -errno : 0;
-}
-
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
 int input_from_bytes(const void *data, size_t size)
 {
     _cleanup_close_ int fd = memory_new();
     int r = fd;
 
     if (r >= 0)
-        r = write_all(fd, data, size);
+        r = memory_write(fd, data, size);
     if (r >= 0)
         r = memory_seal(fd);
     return r < 0 ? r : steal_fd(&fd);
@@ -105,7 +78,7 @@ int input_check(int fd, uint64_t max_bytes, Failure *failure)
 {
     mode_t type;
     uint64_t size;
-    int seals, r = descriptor_type(fd, &type, &size, failure);
+    int r = descriptor_type(fd, &type, &size, failure);
 
     if (r < 0)
         return r;
@@ -113,8 +86,7 @@ int input_check(int fd, uint64_t max_bytes, Failure *failure)
         return 0;
     if (size > max_bytes)
         return fail_size(max_bytes, failure);
-    seals = fcntl(fd, F_GET_SEALS);
-    return seals >= 0 && (seals & SEALS_REQUIRED) == SEALS_REQUIRED;
+    return memory_is_sealed(fd);
 }
 
 static uint64_t now_usec(void)
@@ -172,7 +144,7 @@ static int copy_all(Input *in, uint8_t *buffer)
         else if (n > 0 && (total += (uint64_t)n) > in->max_bytes)
             r = -EFBIG;
         else if (n > 0 && in->type != S_IFIFO)
-            r = write_all(in->memfd, buffer, (size_t)n);
+            r = memory_write(in->memfd, buffer, (size_t)n);
         if (r >= 0 && now_usec() >= in->deadline_usec)
             r = -ETIMEDOUT;
         if (r < 0)

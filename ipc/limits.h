@@ -11,6 +11,8 @@
 #define LIMIT_PEERS                1024  /* connections remembered at a time */
 #define LIMIT_WAITERS              4     /* unanswered Wait calls of one request */
 #define LIMIT_TEXTS                4096  /* texts of one EmbedText */
+#define LIMIT_BULK_TEXTS           65536 /* of one EmbedBulk... */
+#define LIMIT_BULK_BYTES           (16u << 20) /* ... and its memfd */
 #define LIMIT_LABELS               256   /* labels of one Classify */
 #define LIMIT_TEXT_BYTES           65536 /* one text, label, question or system text */
 #define LIMIT_TEXT_BYTES_ALL       (4u << 20)

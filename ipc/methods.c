@@ -15,6 +15,12 @@ static void manager_embed_media(Server *s, const Target *target, DBusMessage *ca
     work_start(target->peer, WORK_EMBED_MEDIA, call);
 }
 
+static void manager_embed_bulk(Server *s, const Target *target, DBusMessage *call)
+{
+    (void)s;
+    work_start(target->peer, WORK_EMBED_BULK, call);
+}
+
 static void manager_classify(Server *s, const Target *target, DBusMessage *call)
 {
     (void)s;
@@ -60,6 +66,7 @@ static void on_release(Server *s, const Target *target, DBusMessage *call)
 const Method methods[] = {
     { MANAGER, "EmbedText",  "asa{sv}",     "aaya{sv}",    true, manager_embed_text },
     { MANAGER, "EmbedMedia", "a(hs)a{sv}",  "a(uay)a{sv}", true, manager_embed_media },
+    { MANAGER, "EmbedBulk",  "ha{sv}",      "ha{sv}",      true, manager_embed_bulk },
     { MANAGER, "Classify",   "hsasa{sv}",   "a(sd)a{sv}",  true, manager_classify },
     { MANAGER, "Ask",        "sa(hs)a{sv}", "o",           true, manager_ask },
 

@@ -10,9 +10,10 @@
 #define MASK(kind) (1u << (kind))
 #define TEXT       MASK(WORK_EMBED_TEXT)
 #define MEDIA      MASK(WORK_EMBED_MEDIA)
+#define BULK       MASK(WORK_EMBED_BULK)
 #define CLASSIFY   MASK(WORK_CLASSIFY)
 #define ASK        MASK(WORK_ASK)
-#define ALL        (TEXT | MEDIA | CLASSIFY | ASK)
+#define ALL        (TEXT | MEDIA | BULK | CLASSIFY | ASK)
 
 /* iter stands on the value, whose type has been checked. */
 typedef int (*ReadFunc)(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
@@ -206,8 +207,8 @@ static const struct {
 } known[] = {
     { "deadline_ms",  "u",      ALL,                    read_deadline },
     { "detail",       "s",      MEDIA | CLASSIFY | ASK, read_detail },
-    { "dimension",    "u",      TEXT | MEDIA,           read_dimension },
-    { "dtype",        "s",      TEXT | MEDIA,           read_dtype },
+    { "dimension",    "u",      TEXT | MEDIA | BULK,    read_dimension },
+    { "dtype",        "s",      TEXT | MEDIA | BULK,    read_dtype },
     { "effort",       "d",      ASK,                    read_effort },
     { "handle_token", "s",      ASK,                    read_handle_token },
     { "inline",       "a(ays)", MEDIA | ASK,            read_inline },

@@ -47,6 +47,8 @@ static void get_limits(Server *s, const Work *work, Writer *w)
         {"calls_per_uid", LIMIT_CALLS_PER_UID},
         {"calls", LIMIT_CALLS},
         {"texts", LIMIT_TEXTS},
+        {"bulk_texts", LIMIT_BULK_TEXTS},
+        {"bulk_bytes", LIMIT_BULK_BYTES},
         {"labels", LIMIT_LABELS},
         {"text_bytes", LIMIT_TEXT_BYTES},
         {"text_bytes_in_all", LIMIT_TEXT_BYTES_ALL},

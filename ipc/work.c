@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ipc/args.h"
 #include "ipc/request.h"
@@ -244,7 +245,8 @@ void work_finish_vectors(Work *w, const uint8_t *vectors, size_t vector_size, co
     Writer writer;
 
     if (!reply_fits(w->args.n_texts, vector_size)) {
-        work_fail(w, ERROR_TOO_LARGE, "The vectors do not fit into one reply: split the call.");
+        work_fail(w, ERROR_TOO_LARGE,
+                  "The vectors do not fit into one reply: use EmbedBulk, or split the call.");
         return;
     }
     work_end(w);
@@ -256,6 +258,21 @@ void work_finish_vectors(Work *w, const uint8_t *vectors, size_t vector_size, co
         writer_close(&writer);
         reply = reply_end(&writer, reply, info, NULL);
     }
+    work_answer(w, reply);
+}
+
+void work_finish_bulk(Work *w, int memfd, const WorkInfo *info)
+{
+    DBusMessage *reply;
+    Writer writer;
+
+    work_end(w);
+    reply = reply_begin(w, &writer);
+    if (reply) {
+        writer_basic(&writer, DBUS_TYPE_UNIX_FD, &memfd);
+        reply = reply_end(&writer, reply, info, NULL);
+    }
+    close(memfd);
     work_answer(w, reply);
 }
 

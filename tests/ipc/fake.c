@@ -193,6 +193,18 @@ static void finish_vectors(Work *w)
     free(vectors);
 }
 
+static void finish_bulk(Work *w)
+{
+    const WorkArgs *args = work_args(w);
+    uint8_t *lengths = malloc(args->n_texts);
+
+    /* One byte a text: its length. */
+    for (size_t i = 0; i < args->n_texts; i++)
+        lengths[i] = (uint8_t)args->texts[i].length;
+    work_finish_bulk(w, input_from_bytes(lengths, args->n_texts), &info);
+    free(lengths);
+}
+
 static void finish_items(Work *w)
 {
     WorkItem items[LIMIT_MEDIA_ITEMS] = {0};
@@ -219,6 +231,8 @@ static int start(void *userdata, Work *w, Failure *failure)
 
     if (args->kind == WORK_EMBED_TEXT)
         finish_vectors(w);
+    else if (args->kind == WORK_EMBED_BULK)
+        finish_bulk(w);
     else if (args->kind == WORK_EMBED_MEDIA)
         finish_items(w);
     else if (args->kind == WORK_CLASSIFY)

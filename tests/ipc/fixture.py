@@ -12,6 +12,7 @@ import unittest
 
 import dbus
 import dbus.bus
+import dbus.lowlevel
 
 NAME = "org.perceptd.Percept1"
 PATH = "/org/perceptd/Percept1"
@@ -64,6 +65,18 @@ class Client:
 
     def embed(self, *texts, **options):
         return self.call("EmbedText", "asa{sv}", texts, options)
+
+    def bulk(self, fd, **options):
+        """EmbedBulk; returns the descriptor of the vectors and the info."""
+        vectors, info = self.call("EmbedBulk", "ha{sv}", dbus.types.UnixFd(fd), options)
+        return vectors.take(), info
+
+    def bulk_begin(self, fd):
+        """Sends the call and takes no reply."""
+        message = dbus.lowlevel.MethodCallMessage(NAME, PATH, MANAGER, "EmbedBulk")
+        message.append(dbus.types.UnixFd(fd), {}, signature="ha{sv}")
+        self.connection.send_message(message)
+        self.connection.flush()
 
     def ask(self, question, media=(), timeout=30, **options):
         media = [(dbus.types.UnixFd(fd), hint) for fd, hint in media]
@@ -121,6 +134,12 @@ class Stream:
 
     def close(self):
         self.socket.close()
+
+
+def packed(*texts, count=None, magic=b"percept1", zero=0):
+    """What EmbedBulk takes."""
+    header = struct.pack("<8sII", magic, len(texts) if count is None else count, zero)
+    return header + b"".join(text + b"\0" for text in texts)
 
 
 def deltas(frames):

@@ -4,6 +4,8 @@
 usage: test_calls.py FAKE RAW
 """
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import dbus.lowlevel
 from dbus.mainloop.glib import DBusGMainLoop
 from gi.repository import GLib
 
+from fixture import SEALS, memfd, packed
 from fixture import ERROR, INTROSPECTABLE, MANAGER, NAME, PATH, PROPERTIES, ServiceTest
 
 INFO = {"model": "s", "digest": "s", "backend": "s", "dimension": "u", "dtype": "s",
@@ -58,6 +61,45 @@ class Calls(FakeTest):
                                             ["a", "b"], {})
         self.assertEqual([(str(s), float(d)) for s, d in scores], [("b", 1), ("a", 0.5)])
         self.assertEqual(info["metric"], "cosine")
+
+    def bulk(self, data, seals=SEALS):
+        fd = memfd(data, seals)
+        self.addCleanup(os.close, fd)
+        vectors, info = self.client.bulk(fd)
+        with open(vectors, "rb") as file:
+            file.seek(0)
+            return file.read(), fcntl.fcntl(file, 1034), info  # F_GET_SEALS
+
+    def test_embed_bulk(self):
+        data, seals, info = self.bulk(packed(b"four", "sevenly".encode(), "ä".encode()))
+        self.assertEqual(data, b"\4\7\2")
+        self.assertEqual(seals & SEALS, SEALS)
+        self.assertEqual(set(info), set(INFO))
+        self.assertEqual(self.bulk(packed(b"a"), 0x2 | 0x8)[0], b"\1", "shrink and write will do")
+        self.assertEqual(self.bulk(packed(*[b"x"] * 65536))[0], b"\1" * 65536)
+
+    def test_bulk_refused(self):
+        for seals in 0, 0x2, 0x8, 0x1 | 0x4:
+            self.refused("NotSealed", self.bulk, packed(b"a"), seals)
+        with open(__file__, "rb") as file:
+            self.refused("NotSealed", self.client.bulk, file.fileno())
+        whole = packed(b"one", b"two")
+        for data in (b"", b"percept1", whole[:-1], whole + b"x", whole + b"\0", packed(),
+                     packed(b"a", magic=b"percept2"), packed(b"a", zero=1), packed(b"a", count=2),
+                     packed(b"a", b"b", count=1), packed(b"a", b" "), packed(b"a", b"\xff"),
+                     packed(b"\xc3")):
+            self.refused("InvalidArgs", self.bulk, data)
+        self.refused("TooLarge", self.bulk, packed(b"a", count=65537))
+        self.refused("TooLarge", self.bulk, packed(b"a", count=0xffffffff))
+        self.refused("TooLarge", self.bulk, packed(b"a" * 65537))
+        self.refused("TooLarge", self.bulk, packed(b"a") + bytes(16 << 20))
+        fd = memfd(packed(b"a"), SEALS)
+        self.refused("InvalidArgs", self.client.bulk, fd, effort=0.5)
+        os.close(fd)
+
+    def test_too_large_a_reply_names_the_way_out(self):
+        message = self.refused("TooLarge", self.client.embed, *["x"] * 1025)
+        self.assertIn("EmbedBulk", message)
 
     def test_wrong_signature_of_every_method(self):
         request = self.client.ask("hang")

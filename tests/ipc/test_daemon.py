@@ -13,7 +13,7 @@ import unittest
 
 import dbus
 
-from fixture import DELTA, END, PROGRESS, SEALS, deltas, memfd
+from fixture import DELTA, END, PROGRESS, SEALS, deltas, memfd, packed
 from service import DaemonTest, Paths, fixture
 
 
@@ -66,6 +66,48 @@ class Embedding(DaemonTest):
         (tail,), _ = self.client.embed("x " + text, truncate="tail")
         self.assertEqual(tail, self.client.embed(text, truncate="tail")[0][0])
         self.assertEqual(head, self.client.embed(text + "and so on", truncate="head")[0][0])
+
+    def bulk(self, *texts, **options):
+        fd = memfd(packed(*(text.encode() for text in texts)), SEALS)
+        vectors, info = self.client.bulk(fd, **options)
+        os.close(fd)
+        with open(vectors, "rb") as file:
+            file.seek(0)
+            return file.read(), info
+
+    def test_bulk(self):
+        texts = [f"{n} circles and a sound" for n in range(40)]
+        data, info = self.bulk(*texts)
+        self.assertEqual(data, b"".join(bytes(v) for v in self.client.embed(*texts)[0]))
+        self.assertEqual(len(info["truncated"]), 40)
+        data, info = self.bulk(*texts, dtype="f16", dimension=dbus.UInt32(64))
+        self.assertEqual((len(data), info["dtype"], info["dimension"]), (40 * 128, "f16", 64))
+        message = self.refused("Truncated", self.bulk, "short", "long " * 1000)
+        self.assertIn("Text 1", message)
+
+    def test_bulk_holds_up_nobody(self):
+        """Five at once are more than may run together; short calls pass them all."""
+        fd = memfd(packed(*(b"%d red circles" % n for n in range(3000))), SEALS)
+        clients = [self.another_client() for _ in range(5)]
+        for client in clients:
+            client.bulk_begin(fd)
+        self.eventually(lambda: self.client.property("QueueDepth") == 5)
+        for n in range(5):
+            self.client.embed(f"{n} blue squares")
+        self.assertGreater(self.client.property("QueueDepth"), 0, "they are still at it")
+        for client in clients:
+            client.close()
+        os.close(fd)
+        self.eventually(lambda: self.client.property("QueueDepth") == 0)
+
+    def test_bulk_counts_as_media(self):
+        fd = memfd(packed(*[b"x"] * 65536), SEALS)
+        client = self.another_client()
+        client.bulk_begin(fd)
+        self.eventually(lambda: self.client.property("QueueDepth") == 1)
+        self.refused("QuotaExceeded", self.client.bulk, fd)
+        client.close()
+        os.close(fd)
 
     def test_media(self):
         names = ("shapes.jpg", "emoji.png", "emoji.webp", "sound.wav", "sound.ogg", "speech.flac",

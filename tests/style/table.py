@@ -33,7 +33,7 @@ PUBLIC = [
     "fusion/space.h",
     "fusion/splice.h",
     *(f"ipc/{name}.h" for name in
-      ("client", "error", "handlers", "input", "json", "limits", "names", "server", "stream",
+      ("client", "error", "handlers", "input", "json", "limits", "memory", "names", "server", "stream",
        "text")),
 ]
 
