@@ -20,7 +20,7 @@ from train.world import assets, audio, image
 from train.world.example import Example
 from train.world.mixing import RATE
 
-SEED = 5
+SEED = 24
 # libsndfile's numbers for container, subtype and mode
 FORMATS = {".wav": 0x010002, ".flac": 0x170002, ".ogg": 0x200060}
 SFM_WRITE = 0x20
