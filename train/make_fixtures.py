@@ -2,7 +2,8 @@
 
 Scenes of the test split, drawn with the world's own shapes, sounds and voices, with fonts and emoji under the SIL Open
 Font License or the Apache License. fixtures.json says of each file what it shows, and asks about it.
-Needs numpy, Pillow and libsndfile.
+The files come out the same each time, but for the stream number that each OGG draws. Needs numpy, Pillow and
+libsndfile.
 """
 
 from __future__ import annotations
