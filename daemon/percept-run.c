@@ -40,7 +40,8 @@ static const char usage_text[] =
     "      --depth N            bench: context at the end of the answer (prefill + decode)\n"
     "  -r, --repeat N           bench: runs, of which the fastest counts (5)\n"
     "  -o, --output FILE        density: the picture\n"
-    "      --json               bench, info: as JSON\n";
+    "      --json               bench, info: as JSON\n"
+    "  -h, --help\n";
 
 typedef struct Command {
     const char *name;
