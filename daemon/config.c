@@ -12,6 +12,7 @@
 #define LINE_SIZE   (CONFIG_NAME_MAX + 64)
 #define THREADS_MAX 256
 #define LINES_MAX   1000
+#define IDLE_MAX    (7 * 24 * 3600)
 
 void config_init(Config *c)
 {
@@ -19,6 +20,7 @@ void config_init(Config *c)
         .model = "percept-spark",
         .precision = PRECISION_INT8,
         .max_tokens = 256,
+        .idle_unload_sec = 300,
         .log_level = LOG_LEVEL_INFO,
     };
 }
@@ -48,6 +50,11 @@ static int set_precision(Config *c, const char *value)
 {
     c->precision = strcmp(value, "f32") == 0 ? PRECISION_F32 : PRECISION_INT8;
     return c->precision == PRECISION_F32 || strcmp(value, "int8") == 0 ? 0 : -EINVAL;
+}
+
+static int set_idle_unload(Config *c, const char *value)
+{
+    return parse_number(value, 0, IDLE_MAX, &c->idle_unload_sec);
 }
 
 static int set_threads(Config *c, const char *value)
@@ -89,6 +96,7 @@ static const struct {
 } keys[] = {
     {"Model", "Name", "a name or a path", set_model},
     {"Model", "Precision", "int8 or f32", set_precision},
+    {"Model", "IdleUnloadSec", "a number from 0 to 604800", set_idle_unload},
     {"Engine", "Threads", "a number from 0 to 256", set_threads},
     {"Engine", "Cpu", "native, plain, avx2, avx512 or avx512vnni", set_cpu},
     {"Answers", "MaxTokens", "a number from 1 to 1024", set_max_tokens},

@@ -7,6 +7,7 @@
  *     [Model]
  *     Name=percept-spark     file name in the model folders, without .gguf, or a path
  *     Precision=int8         int8 or f32
+ *     IdleUnloadSec=300      seconds without a call until the weights are let go; 0: never
  *     [Engine]
  *     Threads=0              0: as many as the process may use
  *     Cpu=native             or plain, avx2, avx512, avx512vnni
@@ -31,6 +32,7 @@ typedef struct Config {
     Precision precision;
     unsigned threads, cpu_mask;
     uint32_t max_tokens;
+    unsigned idle_unload_sec; /* 0: never */
     LogLevel log_level;
 } Config;
 

@@ -21,6 +21,7 @@
 #define EVENT_CANCELLED      "5d9f1a4e8c0b4f6aa6d27a0c61f3e107"
 #define EVENT_RELOADED       "5d9f1a4e8c0b4f6aa6d27a0c61f3e108"
 #define EVENT_CONFIG_REFUSED "5d9f1a4e8c0b4f6aa6d27a0c61f3e109"
+#define EVENT_MODEL_UNLOADED "5d9f1a4e8c0b4f6aa6d27a0c61f3e10b"
 #define EVENT_HUNG           "5d9f1a4e8c0b4f6aa6d27a0c61f3e10a"
 
 /* Fields left NULL or 0 are not written. */

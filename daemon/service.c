@@ -228,6 +228,10 @@ static void status_update(Service *s)
                                       .backend = s->status.backend,
                                       .duration_usec = s->status.load_usec},
                       "Model '%s' is loaded on %s.", s->status.model, s->status.backend);
+    if (s->status.state == WORKER_UNLOADED)
+        journal_event(
+            &(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_MODEL_UNLOADED},
+            "The model has left memory.");
     if (s->status.state == WORKER_FAILED)
         journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR, .message_id = EVENT_MODEL_FAILED},
                       "%s", s->status.reason);

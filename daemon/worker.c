@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -19,13 +20,14 @@ struct Worker {
     pthread_cond_t wake;
     JobList queue;
     Config config;
-    bool stop, reload, woken;
+    bool stop, reload, unload, woken;
     WorkerStatus status;
     uint64_t turn;
 
     /* The thread's own */
     Runtime *runtime;
     Slots slots;
+    uint64_t used_usec; /* when a job was last in hand */
 };
 
 static void set_status(Worker *w, const WorkerStatus *status)
@@ -42,6 +44,14 @@ static void unload(Worker *w)
     w->runtime = runtime_close(w->runtime);
 }
 
+/* Nobody has asked for the weights, or somebody has asked to let them go. */
+static void retire(Worker *w)
+{
+    unload(w);
+    malloc_trim(0); /* what loading freed, too, goes back to the system */
+    set_status(w, &(WorkerStatus){.state = WORKER_UNLOADED});
+}
+
 static int load(Worker *w)
 {
     WorkerStatus status = {.state = WORKER_LOADING};
@@ -51,7 +61,7 @@ static int load(Worker *w)
 
     pthread_mutex_lock(&w->lock);
     config = w->config;
-    w->reload = false;
+    w->reload = w->unload = false;
     pthread_mutex_unlock(&w->lock);
     set_status(w, &status);
     r = runtime_open(&config, w->folders, &w->runtime, status.reason);
@@ -107,7 +117,8 @@ static void queue_drop_cancelled(Worker *w)
 /* Under the lock. A model that has to change lets the jobs in hand end first. */
 static bool can_admit(const Worker *w)
 {
-    return !w->runtime || (w->reload ? slots_are_free(&w->slots) : slots_have_room(&w->slots));
+    return !w->runtime ||
+           (w->reload || w->unload ? slots_are_free(&w->slots) : slots_have_room(&w->slots));
 }
 
 /* NULL: nothing waits, or there is no slot for it. */
@@ -139,7 +150,7 @@ static bool must_reload(Worker *w)
     bool reload;
 
     pthread_mutex_lock(&w->lock);
-    reload = w->reload;
+    reload = w->reload || w->unload;
     pthread_mutex_unlock(&w->lock);
     return reload;
 }
@@ -160,19 +171,55 @@ static void admit(Worker *w)
     }
 }
 
+/* Under the lock: whether there is no use for the weights, and since when there will not be. */
+static bool must_retire(const Worker *w, uint64_t *ret_usec)
+{
+    *ret_usec = UINT64_MAX;
+    if (!w->runtime || !slots_are_free(&w->slots) || !TAILQ_EMPTY(&w->queue))
+        return false;
+    if (w->config.idle_unload_sec > 0)
+        *ret_usec = w->used_usec + (uint64_t)w->config.idle_unload_sec * 1000000;
+    return w->unload || now_usec() >= *ret_usec;
+}
+
+/* Under the lock. */
+static void sleep_until(Worker *w, uint64_t usec)
+{
+    struct timespec t = {(time_t)(usec / 1000000), (long)(usec % 1000000) * 1000};
+
+    if (usec == UINT64_MAX)
+        pthread_cond_wait(&w->wake, &w->lock);
+    else
+        (void)pthread_cond_clockwait(&w->wake, &w->lock, CLOCK_MONOTONIC, &t);
+}
+
 /* Sleeps until a turn would do something; false: the end. */
 static bool wait_for_work(Worker *w)
 {
+    uint64_t until = UINT64_MAX;
     bool go;
 
     pthread_mutex_lock(&w->lock);
     while (!w->stop && !w->woken && !slots_runnable(&w->slots) &&
-           (TAILQ_EMPTY(&w->queue) || !can_admit(w)))
-        pthread_cond_wait(&w->wake, &w->lock);
+           (TAILQ_EMPTY(&w->queue) || !can_admit(w)) && !must_retire(w, &until))
+        sleep_until(w, until);
     w->woken = false;
     go = !w->stop;
     pthread_mutex_unlock(&w->lock);
     return go;
+}
+
+static bool is_idle(Worker *w)
+{
+    uint64_t until;
+    bool idle;
+
+    pthread_mutex_lock(&w->lock);
+    idle = must_retire(w, &until);
+    if (!w->runtime)
+        w->unload = false; /* done already */
+    pthread_mutex_unlock(&w->lock);
+    return idle;
 }
 
 static void *worker_main(void *userdata)
@@ -185,7 +232,11 @@ static void *worker_main(void *userdata)
 
         atomic_fetch_add(&w->heartbeat, 1);
         slots_drop_cancelled(&w->slots);
+        if (is_idle(w))
+            retire(w);
         admit(w);
+        if (w->runtime && !slots_are_free(&w->slots))
+            w->used_usec = now_usec();
         slots_encode(&w->slots);
         if (slots_collect(&w->slots) == 0)
             continue;
@@ -270,6 +321,14 @@ void worker_configure(Worker *w, const Config *config)
     if (!config_same_model(&w->config, config))
         w->reload = true;
     w->config = *config;
+    wake(w);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void worker_unload(Worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->unload = true;
     wake(w);
     pthread_mutex_unlock(&w->lock);
 }

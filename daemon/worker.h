@@ -2,7 +2,8 @@
 
 /*
  * The one thread that touches the model. It loads it when the first job comes, and then, turn by
- * turn, serves all jobs together: one forward reads each weight once for everybody.
+ * turn, serves all jobs together: one forward reads each weight once for everybody. After the
+ * configured time without a job it lets the weights go.
  */
 
 #include "daemon/config.h"
@@ -37,6 +38,9 @@ void worker_wake(Worker *w);
 /* From the next job on; a model that it changes is loaded again once nothing runs on the old
  * one. */
 void worker_configure(Worker *w, const Config *config);
+
+/* The weights leave memory as soon as nothing runs on them; the next job loads them again. */
+void worker_unload(Worker *w);
 
 /* Readable when something was posted or the status has changed. */
 Posts *worker_posts(Worker *w);

@@ -113,6 +113,32 @@ class Life(ServiceTest):
         self.service.terminate()
         self.end()
 
+    def resident(self):
+        with open(f"/proc/{self.service.pid}/status", encoding="ascii") as file:
+            return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1])
+
+    def test_idle_unloads(self):
+        self.configure("[Model]\nIdleUnloadSec=1\n")
+        self.start(self.model_option())
+        self.until("READY")
+        client = self.client_of_ours()
+        before = client.embed("a red circle")[0]
+        self.status("Ready: .* on cpu")
+        loaded = self.resident()
+        begin = time.monotonic()
+        self.status("Ready: the first call loads")
+        self.assertGreater(time.monotonic() - begin, 0.9, "not before its time")
+        self.assertEqual(client.property("State"), "unloaded")
+        self.assertLess(self.resident(), loaded - 1000)
+        self.assertEqual(client.embed("a red circle")[0], before)
+        self.configure("[Model]\nIdleUnloadSec=0\n")
+        self.service.send_signal(signal.SIGHUP)
+        self.until("RELOADING")
+        time.sleep(1.5)
+        self.assertEqual(client.property("State"), "ready", "0 is never")
+        self.service.terminate()
+        self.assertIn("has left memory", self.end())
+
     def test_reload(self):
         self.start()
         self.until("READY")
