@@ -8,8 +8,8 @@ Account *accounts_get(Accounts *accounts, uid_t uid)
     Account *a;
 
     LIST_FOREACH(a, accounts, link)
-    if (a->uid == uid)
-        return account_ref(a);
+        if (a->uid == uid)
+            return account_ref(a);
     a = calloc(1, sizeof *a);
     if (!a)
         return NULL;

@@ -9,7 +9,7 @@
 #define TURN_USEC     20000 /* nobody waits longer behind a long prompt or a large batch */
 #define ROWS_AT_FIRST 32    /* of a chunk, until it is known how long a row takes */
 #define BULK_SLOTS    (RUNTIME_SLOTS / 4)
-#define ANSWER_ROOM   16    /* tokens that a prompt must leave */
+#define ANSWER_ROOM   16 /* tokens that a prompt must leave */
 
 int slots_init(Slots *s, Runtime *runtime, Posts *posts)
 {

@@ -50,8 +50,8 @@ typedef struct Product {
  * inside a page is the backend's: only kv_store() writes them. */
 #define KV_PAGE 32
 typedef struct AttentionRow {
-    const float *q; /* [head_count, head_dim]: the query heads that share this key head */
-    float *out;     /* [head_count, head_dim] */
+    const float *q;       /* [head_count, head_dim]: the query heads that share this key head */
+    float *out;           /* [head_count, head_dim] */
     void *const *k_pages; /* each [KV_PAGE, head_dim], f16 or f32, 64-byte aligned */
     void *const *v_pages;
     const float *const *log_gate; /* each [KV_PAGE]: ln g of the key; NULL entries/array = 0 */

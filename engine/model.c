@@ -35,7 +35,7 @@ typedef enum Dim {
     DIM_ROUTED, /* groups with a gate: all but the first */
     DIM_GROUPS,
     DIM_HEADS, /* query heads of a group together */
-    DIM_QUERY,       /* of all groups */
+    DIM_QUERY, /* of all groups */
     DIM_KEY,
     DIM_EXPERTS,
     DIM_FF,

@@ -80,7 +80,7 @@ static void loop_back_off(BusLoop *l)
     BusFd *f;
 
     LIST_FOREACH(f, &l->fds, link)
-    sd_event_source_set_enabled(f->source, SD_EVENT_OFF);
+        sd_event_source_set_enabled(f->source, SD_EVENT_OFF);
     sd_event_source_set_time_relative(l->back_off, BACK_OFF_USEC);
     sd_event_source_set_enabled(l->back_off, SD_EVENT_ONESHOT);
 }
@@ -92,7 +92,7 @@ static int on_back_off(sd_event_source *source, uint64_t usec, void *userdata)
 
     (void)source, (void)usec;
     LIST_FOREACH(f, &l->fds, link)
-    fd_update(f);
+        fd_update(f);
     sd_event_source_set_enabled(l->dispatch, SD_EVENT_ONESHOT);
     return 0;
 }
@@ -148,8 +148,8 @@ static dbus_bool_t watch_add(DBusWatch *watch, void *data)
     BusFd *f;
 
     LIST_FOREACH(f, &l->fds, link)
-    if (f->fd == fd)
-        break;
+        if (f->fd == fd)
+            break;
     if (!f && fd_new(l, fd, &f) < 0)
         return FALSE;
     for (size_t i = 0; i < WATCHES_PER_FD; i++)

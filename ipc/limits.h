@@ -8,13 +8,13 @@
 #define LIMIT_CALLS_PER_CONNECTION 16 /* calls and requests in flight */
 #define LIMIT_CALLS_PER_UID        32
 #define LIMIT_CALLS                256
-#define LIMIT_PEERS                1024  /* connections remembered at a time */
-#define LIMIT_WAITERS              4     /* unanswered Wait calls of one request */
-#define LIMIT_TEXTS                4096  /* texts of one EmbedText */
-#define LIMIT_BULK_TEXTS           65536 /* of one EmbedBulk... */
+#define LIMIT_PEERS                1024        /* connections remembered at a time */
+#define LIMIT_WAITERS              4           /* unanswered Wait calls of one request */
+#define LIMIT_TEXTS                4096        /* texts of one EmbedText */
+#define LIMIT_BULK_TEXTS           65536       /* of one EmbedBulk... */
 #define LIMIT_BULK_BYTES           (16u << 20) /* ... and its memfd */
-#define LIMIT_LABELS               256   /* labels of one Classify */
-#define LIMIT_TEXT_BYTES           65536 /* one text, label, question or system text */
+#define LIMIT_LABELS               256         /* labels of one Classify */
+#define LIMIT_TEXT_BYTES           65536       /* one text, label, question or system text */
 #define LIMIT_TEXT_BYTES_ALL       (4u << 20)
 #define LIMIT_MEDIA_ITEMS          8
 #define LIMIT_MEDIA_TYPE           128          /* characters */

@@ -13,8 +13,8 @@ static int user_get(Server *s, uid_t uid, User **ret_user)
     User *u;
 
     LIST_FOREACH(u, &s->users, link)
-    if (u->uid == uid)
-        break;
+        if (u->uid == uid)
+            break;
     if (!u) {
         u = calloc(1, sizeof *u);
         if (!u)
@@ -47,8 +47,8 @@ Peer *peer_find(Server *s, const char *name)
     Peer *p;
 
     LIST_FOREACH(p, &s->peers, link)
-    if (strcmp(p->name, name) == 0)
-        return p;
+        if (strcmp(p->name, name) == 0)
+            return p;
     return NULL;
 }
 
@@ -137,10 +137,10 @@ static bool peers_make_room(Server *s)
     if (s->n_peers < LIMIT_PEERS)
         return true;
     LIST_FOREACH(p, &s->peers, link)
-    if (LIST_EMPTY(&p->works) && !p->asking) {
-        peer_free(p);
-        return true;
-    }
+        if (LIST_EMPTY(&p->works) && !p->asking) {
+            peer_free(p);
+            return true;
+        }
     return false;
 }
 

@@ -26,8 +26,8 @@ Work *request_find(Peer *p, const char *path)
     Work *w;
 
     LIST_FOREACH(w, &p->works, link)
-    if (w->request && strcmp(w->request->path, path) == 0)
-        return w;
+        if (w->request && strcmp(w->request->path, path) == 0)
+            return w;
     return NULL;
 }
 

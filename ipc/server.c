@@ -268,10 +268,10 @@ void server_cancel_all(Server *s)
     Work *w, *next;
 
     LIST_FOREACH(p, &s->peers, link)
-    for (w = LIST_FIRST(&p->works); w; w = next) {
-        next = LIST_NEXT(w, link); /* cancelling may free this one */
-        work_cancel(w);
-    }
+        for (w = LIST_FIRST(&p->works); w; w = next) {
+            next = LIST_NEXT(w, link); /* cancelling may free this one */
+            work_cancel(w);
+        }
 }
 
 static void connection_close(Server *s)
