@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """`meson install` is complete, what it installs finds each other, and software centres can read it.
 
-usage: test_install.py BUILD_FOLDER LIST METAINFO NAME=VALUE…
+usage: test_install.py BUILD_FOLDER SOURCE_ROOT LIST METAINFO VERSION NAME=VALUE…
 """
 
 import os
@@ -75,6 +75,28 @@ class Install(unittest.TestCase):
                     self.assertIsNone(re.search(rb"@\w+dir@", content), path)
 
 
+class Packages(unittest.TestCase):
+    def test_every_file_is_in_one_package(self):
+        names = {"prefix": "usr", "libexecdir": "libexec", "sysconfdir": "etc",
+                 "policydir": "usr/share/dbus-1/system.d"}
+        wanted = [re.sub(r"@(\w+)@", lambda name: names[name[1]], line)
+                  for line in read(LIST).split("\n") if line and not line.startswith("#")]
+        rows = {}
+        for package in os.listdir(os.path.join(SOURCE, "debian")):
+            if package.endswith(".install"):
+                for line in read(os.path.join(SOURCE, "debian", package)).splitlines():
+                    rows[line.split()[0]] = package
+        for path in wanted:
+            found = [row for row in rows if path == row or path.startswith(row + "/")]
+            self.assertEqual(len(found), 1, f"{path} is packaged by {found}")
+        for row in rows:
+            self.assertTrue(any(path == row or path.startswith(row + "/") for path in wanted), row)
+
+    def test_version(self):
+        first = read(os.path.join(SOURCE, "debian", "changelog")).split("\n", 1)[0]
+        self.assertTrue(first.startswith(f"perceptd ({VERSION}) "), first)
+
+
 class Metainfo(unittest.TestCase):
     def test_valid(self):
         if not shutil.which("appstreamcli"):
@@ -90,6 +112,7 @@ class Metainfo(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    BUILD, LIST, METAINFO = map(os.path.abspath, sys.argv[1:4])
-    NAMES = dict(argument.split("=", 1) for argument in sys.argv[4:])
+    BUILD, SOURCE, LIST, METAINFO = map(os.path.abspath, sys.argv[1:5])
+    VERSION = sys.argv[5]
+    NAMES = dict(argument.split("=", 1) for argument in sys.argv[6:])
     unittest.main(argv=sys.argv[:1])
