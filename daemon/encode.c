@@ -135,9 +135,17 @@ static void score_labels(Job *j, const Runtime *r)
 int job_encode_begin(Job *j, Runtime *r, Prompt *prompt)
 {
     const String *system = &j->args->options.system;
+    const Conversation *c = j->conversation;
     int e;
 
     prompt->n = 0;
+    if (c && c->begun) {
+        if (system->data)
+            return failure_set(&j->failure, ERROR_INVALID_ARGS,
+                               "The option system is for a session's first question.");
+        e = splice_token(r->splice, prompt, c->last);
+        return e < 0 ? fail_model(&j->failure, e) : 0;
+    }
     e = splice_begin(r->splice, prompt, system->data, system->length);
     return e < 0 ? fail_model(&j->failure, e) : 0;
 }

@@ -55,6 +55,7 @@ int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret
     j->work = work;
     j->args = args;
     j->kind = args->kind;
+    j->conversation = work_conversation(work);
     j->n_items = args->n_media + args->n_texts;
     j->max_tokens = args->options.max_tokens ? args->options.max_tokens : default_max_tokens;
     j->since_usec = work_arrived_usec(work);

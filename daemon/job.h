@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 #include "daemon/account.h"
+#include "daemon/conversation.h"
 #include "daemon/runtime.h"
 #include "encoders/media/media.h"
 #include "ipc/handlers.h"
@@ -56,6 +57,7 @@ typedef struct Job {
     WorkScore *scores;                   /* [n_items - 1], of Classify */
 
     /* An answer's */
+    Conversation *conversation; /* borrowed; NULL: it stands alone */
     uint32_t max_tokens, said;
     size_t prefilled;
     int32_t token; /* the next to feed */

@@ -68,7 +68,10 @@ static int open_parts(Runtime *r, const Config *config)
     EngineOptions options = engine_options_default();
     int e;
 
-    options.max_sessions = RUNTIME_SLOTS;
+    options.max_sessions = RUNTIME_SLOTS + LIMIT_SESSIONS;
+    /* A conversation keeps up to a context of rows, but seldom more than half of the gates open. */
+    options.max_tokens =
+        RUNTIME_SLOTS * 512 + LIMIT_SESSIONS * model_info(r->model)->context_length / 2;
     options.max_batch_rows = RUNTIME_ROWS;
     e = backend_cpu_open(config->threads, config->precision, config->cpu_mask, &r->backend);
     if (e >= 0)

@@ -91,10 +91,22 @@ static void quota_hit(void *userdata, uid_t uid, const char *sender)
                   "A user has reached a quota.");
 }
 
+static void conversation_check(Service *s, Conversation *c)
+{
+    if (c->closed && c->n_jobs == 0)
+        worker_forget(s->worker, c);
+}
+
 static void finish(Service *s, Job *j)
 {
+    Conversation *c = j->conversation;
+
     tell_failure(j);
     job_finish(j);
+    if (c) {
+        c->n_jobs--;
+        conversation_check(s, c);
+    }
     s->n_jobs--;
     if (s->stopping && s->n_jobs == 0)
         sd_event_exit(s->event, s->stop_status);
@@ -142,6 +154,8 @@ static int start(void *userdata, Work *w, Failure *failure)
     }
     work_set_job(w, j);
     s->n_jobs++;
+    if (j->conversation)
+        j->conversation->n_jobs++;
     if (args->n_media > 0)
         intake_add(s->intake, j);
     else
@@ -171,6 +185,25 @@ static void pause_work(void *userdata, Work *w, bool paused)
 
     atomic_store(&j->paused, paused);
     worker_wake(s->worker);
+}
+
+static int open_session(void *userdata, void **ret_conversation, Failure *failure)
+{
+    Conversation *c = calloc(1, sizeof *c);
+
+    (void)userdata;
+    if (!c)
+        return failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
+    *ret_conversation = c;
+    return 0;
+}
+
+static void close_session(void *userdata, void *conversation)
+{
+    Conversation *c = conversation;
+
+    c->closed = true;
+    conversation_check(userdata, c);
 }
 
 static void get_status(void *userdata, ServiceStatus *ret_status)
@@ -355,7 +388,9 @@ void service_stop(Service *s, int status)
 
 static int service_open(Service *s)
 {
-    static const Handlers handlers = {start, cancel, pause_work, get_status};
+    static const Handlers handlers = {
+        start, cancel, pause_work, open_session, close_session, get_status,
+    };
     const ServerEvents server_events = {&handlers, lost, quota_hit, s};
     const IntakeEvents intake_events = {on_intake_done, s};
     bool user = strcmp(s->options.bus, "system") != 0;

@@ -19,6 +19,10 @@ int slots_init(Slots *s, Runtime *runtime, Posts *posts)
 
 void slots_deinit(Slots *s)
 {
+    Conversation *c;
+
+    while ((c = LIST_FIRST(&s->conversations)))
+        slots_forget(c);
     for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
         assert(!s->slots[i].job);
         if (s->runtime)
@@ -26,6 +30,14 @@ void slots_deinit(Slots *s)
         free(s->slots[i].logits);
     }
     *s = (Slots){0};
+}
+
+void slots_forget(Conversation *c)
+{
+    if (!c->session)
+        return;
+    c->session = session_close(c->session);
+    LIST_REMOVE(c, link);
 }
 
 bool slots_are_free(const Slots *s)
@@ -78,6 +90,23 @@ bool slots_runnable(const Slots *s)
     return false;
 }
 
+/* A conversation keeps what was said, unless the question failed. */
+static void slot_leave(Slot *slot)
+{
+    const Job *j = slot->job;
+    Conversation *c = j->conversation;
+
+    if (!c)
+        session_close(slot->session);
+    else if (j->failure.code != ERROR_NONE)
+        session_truncate(slot->session, slot->base);
+    else {
+        c->begun = true;
+        c->last = j->token;
+    }
+    slot->session = NULL;
+}
+
 /* Gives the job back to the loop. */
 static void slot_end(Slots *s, Slot *slot)
 {
@@ -85,10 +114,10 @@ static void slot_end(Slots *s, Slot *slot)
 
     if (slot->session) {
         const Counters *c = session_counters(slot->session);
-        j->weight_bytes += c->weight_bytes;
-        j->kv_bytes += c->kv_bytes;
+        j->weight_bytes += c->weight_bytes - slot->counters.weight_bytes;
+        j->kv_bytes += c->kv_bytes - slot->counters.kv_bytes;
+        slot_leave(slot);
     }
-    slot->session = session_close(slot->session);
     slot->job = NULL;
     j->state = JOB_DONE;
     job_begin_waiting(j);
@@ -99,6 +128,27 @@ static void slot_fail(Slots *s, Slot *slot, ErrorCode code, const char *message)
 {
     failure_set(&slot->job->failure, code, "%s", message);
     slot_end(s, slot);
+}
+
+static int slot_timeline(Slots *s, Slot *slot)
+{
+    Conversation *c = slot->job->conversation;
+    int r;
+
+    if (c && c->session)
+        slot->session = c->session;
+    else {
+        r = session_open(s->runtime->engine, &slot->session);
+        if (r < 0)
+            return r;
+        if (c) {
+            c->session = slot->session;
+            LIST_INSERT_HEAD(&s->conversations, c, link);
+        }
+    }
+    slot->base = session_position(slot->session);
+    slot->counters = *session_counters(slot->session);
+    return 0;
 }
 
 /* What an answer needs besides; kept for the next one, so that only the first in a slot
@@ -116,7 +166,7 @@ static int slot_prepare(Slots *s, Slot *slot)
         if (r < 0)
             return r;
     }
-    return session_open(s->runtime->engine, &slot->session);
+    return slot_timeline(s, slot);
 }
 
 static Slot *slot_free(Slots *s)
@@ -142,7 +192,10 @@ void slots_admit(Slots *s, Job *j)
     slot->turn = ++s->turn;
     if (j->kind != WORK_ASK)
         return;
-    if (slot_prepare(s, slot) < 0)
+    if (j->conversation && j->conversation->begun && !j->conversation->session)
+        slot_fail(s, slot, ERROR_MODEL_UNAVAILABLE,
+                  "The model was loaded anew: open a new session.");
+    else if (slot_prepare(s, slot) < 0)
         slot_fail(s, slot, ERROR_NO_MEMORY, "Out of memory.");
     else if (job_encode_begin(j, s->runtime, &slot->prompt) < 0)
         slot_end(s, slot);
@@ -162,7 +215,7 @@ static void slot_encoded(Slots *s, Slot *slot)
 {
     const ModelInfo *info = model_info(s->runtime->model);
     Job *j = slot->job;
-    uint32_t room;
+    uint32_t used, room;
 
     if (j->kind == WORK_EMBED_BULK && job_seal_vectors(j) < 0)
         failure_set(&j->failure, ERROR_NO_MEMORY, "Out of memory.");
@@ -170,7 +223,13 @@ static void slot_encoded(Slots *s, Slot *slot)
         slot_end(s, slot);
         return;
     }
-    room = info->context_length - (uint32_t)slot->prompt.n;
+    used = slot->base + (uint32_t)slot->prompt.n;
+    if (used > info->context_length - ANSWER_ROOM) {
+        slot_fail(s, slot, ERROR_TOO_LARGE,
+                  "The conversation is too long for the model: open a new session.");
+        return;
+    }
+    room = info->context_length - used;
     j->max_tokens = j->max_tokens < room ? j->max_tokens : room;
     j->state = JOB_PREFILL;
     posts_state(s->posts, j, JOB_PREFILL, 0);

@@ -11,9 +11,11 @@
 typedef struct Slot {
     Job *job; /* NULL: free */
     Session *session;
-    Prompt prompt; /* kept from job to job */
-    float *logits; /* [vocab_size] */
-    uint64_t turn; /* of its admission */
+    uint32_t base;     /* its position when the job came... */
+    Counters counters; /* ... and what it had read by then */
+    Prompt prompt;     /* kept from job to job */
+    float *logits;     /* [vocab_size] */
+    uint64_t turn;     /* of its admission */
 } Slot;
 
 typedef struct Slots {
@@ -25,6 +27,7 @@ typedef struct Slots {
     size_t n_items;
     unsigned first; /* whose rows are taken first, so that long prompts take turns */
     double usec_per_row;
+    Conversations conversations; /* those with a timeline */
     uint64_t turn;
 } Slots;
 
@@ -39,6 +42,8 @@ bool slots_runnable(const Slots *s);
 unsigned slots_of(const Slots *s, const Account *account);
 /* Whether it may have one of the slots now: bulk calls are kept to a few of them. */
 bool slots_welcome(const Slots *s, const Job *j);
+/* The conversation is over, no job of it is in hand. */
+void slots_forget(Conversation *c);
 /* Takes a job; there must be room. */
 void slots_admit(Slots *s, Job *j);
 

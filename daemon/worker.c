@@ -19,6 +19,7 @@ struct Worker {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake;
     JobList queue;
+    Conversations forgotten;
     Config config;
     bool stop, reload, unload, woken;
     WorkerStatus status;
@@ -177,7 +178,7 @@ static bool must_retire(const Worker *w, uint64_t *ret_usec)
     *ret_usec = UINT64_MAX;
     if (!w->runtime || !slots_are_free(&w->slots) || !TAILQ_EMPTY(&w->queue))
         return false;
-    if (w->config.idle_unload_sec > 0)
+    if (w->config.idle_unload_sec > 0 && LIST_EMPTY(&w->slots.conversations))
         *ret_usec = w->used_usec + (uint64_t)w->config.idle_unload_sec * 1000000;
     return w->unload || now_usec() >= *ret_usec;
 }
@@ -209,6 +210,19 @@ static bool wait_for_work(Worker *w)
     return go;
 }
 
+static void free_forgotten(Worker *w)
+{
+    Conversation *c;
+
+    pthread_mutex_lock(&w->lock);
+    while ((c = LIST_FIRST(&w->forgotten))) {
+        LIST_REMOVE(c, forgotten);
+        slots_forget(c);
+        free(c);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
 static bool is_idle(Worker *w)
 {
     uint64_t until;
@@ -231,6 +245,7 @@ static void *worker_main(void *userdata)
         int r;
 
         atomic_fetch_add(&w->heartbeat, 1);
+        free_forgotten(w);
         slots_drop_cancelled(&w->slots);
         if (is_idle(w))
             retire(w);
@@ -246,6 +261,7 @@ static void *worker_main(void *userdata)
         if (r == -EIO)
             require_reload(w); /* on a device opened anew */
     }
+    free_forgotten(w);
     unload(w);
     return NULL;
 }
@@ -304,6 +320,14 @@ void worker_submit(Worker *w, Job *j)
 {
     pthread_mutex_lock(&w->lock);
     TAILQ_INSERT_TAIL(&w->queue, j, link);
+    wake(w);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void worker_forget(Worker *w, Conversation *c)
+{
+    pthread_mutex_lock(&w->lock);
+    LIST_INSERT_HEAD(&w->forgotten, c, forgotten);
     wake(w);
     pthread_mutex_unlock(&w->lock);
 }

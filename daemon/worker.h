@@ -33,6 +33,8 @@ DEFINE_CLEANUP(Worker *, worker_free);
 
 /* Takes the job until its end is posted. */
 void worker_submit(Worker *w, Job *j);
+/* Frees a conversation of which no job is under way. */
+void worker_forget(Worker *w, Conversation *c);
 /* After a job's flags were changed, or its text was taken. */
 void worker_wake(Worker *w);
 /* From the next job on; a model that it changes is loaded again once nothing runs on the old

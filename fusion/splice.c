@@ -167,6 +167,14 @@ int splice_begin(Splice *s, Prompt *p, const char *system, size_t system_length)
     return ids_append(s, p, n);
 }
 
+int splice_token(Splice *s, Prompt *p, int32_t id)
+{
+    if (p->capacity == p->n)
+        return -E2BIG;
+    s->ids[0] = id;
+    return ids_append(s, p, 1);
+}
+
 static void project(Splice *s, const Tensor *w, const float *x, size_t n, float *y)
 {
     size_t width = (size_t)w->ne[0];

@@ -31,10 +31,12 @@ int prompt_init(Prompt *p, Splice *s, size_t capacity);
 /* Takes a zeroed prompt as well. */
 void prompt_deinit(Prompt *p, Splice *s);
 
-/* All three append, and leave the prompt as it was on failure. -E2BIG: the prompt would be longer
+/* All append, and leave the prompt as it was on failure. -E2BIG: the prompt would be longer
  * than its capacity; -EIO: the device failed. */
 /* The beginning, with a system text when system_length > 0. */
 int splice_begin(Splice *s, Prompt *p, const char *system, size_t system_length);
+/* The last token of an answer, before the next question. */
+int splice_token(Splice *s, Prompt *p, int32_t id);
 /* An image or a sound, with its vector [SPACE_LENGTH]. */
 int splice_media(Splice *s, Prompt *p, const Encoded *encoded, const float *vector);
 /* A question, stripped of the white space around it; the answer comes next. -EINVAL: nothing is

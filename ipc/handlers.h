@@ -119,6 +119,10 @@ typedef struct Handlers {
     void (*cancel)(void *userdata, Work *work);
     /* The reader of a streamed answer is slow: only this work waits. */
     void (*pause)(void *userdata, Work *work, bool paused);
+    /* A conversation of several WORK_ASKs; closed once, with a work under way perhaps. -EBADMSG
+     * with the failure set. */
+    int (*open_session)(void *userdata, void **ret_conversation, Failure *failure);
+    void (*close_session)(void *userdata, void *conversation);
     void (*status)(void *userdata, ServiceStatus *ret_status);
 } Handlers;
 
@@ -126,6 +130,8 @@ WorkArgs *work_args(Work *w);
 const char *work_sender(const Work *w); /* unique name; "" after the client left */
 uid_t work_uid(const Work *w);
 const char *work_path(const Work *w); /* of a Request; "" otherwise */
+/* Of a question in a session; NULL otherwise. Valid until the work ends. */
+void *work_conversation(const Work *w);
 /* CLOCK_MONOTONIC when the call was read. */
 uint64_t work_arrived_usec(const Work *w);
 void work_set_job(Work *w, void *job); /* borrowed by the work until it ends */

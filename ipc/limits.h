@@ -5,30 +5,33 @@
  * property of the Manager publishes those that a client can run into.
  */
 
-#define LIMIT_CALLS_PER_CONNECTION 16 /* calls and requests in flight */
-#define LIMIT_CALLS_PER_UID        32
-#define LIMIT_CALLS                256
-#define LIMIT_PEERS                1024        /* connections remembered at a time */
-#define LIMIT_WAITERS              4           /* unanswered Wait calls of one request */
-#define LIMIT_TEXTS                4096        /* texts of one EmbedText */
-#define LIMIT_BULK_TEXTS           65536       /* of one EmbedBulk... */
-#define LIMIT_BULK_BYTES           (16u << 20) /* ... and its memfd */
-#define LIMIT_LABELS               256         /* labels of one Classify */
-#define LIMIT_TEXT_BYTES           65536       /* one text, label, question or system text */
-#define LIMIT_TEXT_BYTES_ALL       (4u << 20)
-#define LIMIT_MEDIA_ITEMS          8
-#define LIMIT_MEDIA_TYPE           128          /* characters */
-#define LIMIT_MEDIA_BYTES          (64u << 20)  /* of one encoded file */
-#define LIMIT_MEDIA_BYTES_PER_UID  (256u << 20) /* queued */
-#define LIMIT_INLINE_MEDIA_BYTES   (1u << 20)   /* media sent inside a message */
-#define LIMIT_REPLY_BYTES          (1u << 20)   /* vectors sent inside a message */
-#define LIMIT_OPTIONS              32
-#define LIMIT_FOREIGN_BYTES        65536 /* of all x- options of a call */
-#define LIMIT_HANDLE_TOKEN         64
-#define LIMIT_ANSWER_TOKENS        1024
-#define LIMIT_DEADLINE_MSEC        600000u
-#define LIMIT_READERS_PER_UID      4 /* threads that read descriptors */
-#define LIMIT_READERS              32
+#define LIMIT_CALLS_PER_CONNECTION    16 /* calls and requests in flight */
+#define LIMIT_CALLS_PER_UID           32
+#define LIMIT_CALLS                   256
+#define LIMIT_PEERS                   1024 /* connections remembered at a time */
+#define LIMIT_SESSIONS_PER_CONNECTION 4
+#define LIMIT_SESSIONS_PER_UID        8
+#define LIMIT_SESSIONS                16
+#define LIMIT_WAITERS                 4           /* unanswered Wait calls of one request */
+#define LIMIT_TEXTS                   4096        /* texts of one EmbedText */
+#define LIMIT_BULK_TEXTS              65536       /* of one EmbedBulk... */
+#define LIMIT_BULK_BYTES              (16u << 20) /* ... and its memfd */
+#define LIMIT_LABELS                  256         /* labels of one Classify */
+#define LIMIT_TEXT_BYTES              65536       /* one text, label, question or system text */
+#define LIMIT_TEXT_BYTES_ALL          (4u << 20)
+#define LIMIT_MEDIA_ITEMS             8
+#define LIMIT_MEDIA_TYPE              128          /* characters */
+#define LIMIT_MEDIA_BYTES             (64u << 20)  /* of one encoded file */
+#define LIMIT_MEDIA_BYTES_PER_UID     (256u << 20) /* queued */
+#define LIMIT_INLINE_MEDIA_BYTES      (1u << 20)   /* media sent inside a message */
+#define LIMIT_REPLY_BYTES             (1u << 20)   /* vectors sent inside a message */
+#define LIMIT_OPTIONS                 32
+#define LIMIT_FOREIGN_BYTES           65536 /* of all x- options of a call */
+#define LIMIT_HANDLE_TOKEN            64
+#define LIMIT_ANSWER_TOKENS           1024
+#define LIMIT_DEADLINE_MSEC           600000u
+#define LIMIT_READERS_PER_UID         4 /* threads that read descriptors */
+#define LIMIT_READERS                 32
 /* Of the process: LIMIT_CALLS times what a message may hold, twice. */
 #define LIMIT_DESCRIPTORS 8192
 

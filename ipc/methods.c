@@ -2,6 +2,7 @@
 
 #include "ipc/names.h"
 #include "ipc/request.h"
+#include "ipc/session.h"
 
 static void manager_embed_text(Server *s, const Target *target, DBusMessage *call)
 {
@@ -33,6 +34,24 @@ static void manager_ask(Server *s, const Target *target, DBusMessage *call)
     work_start(target->peer, WORK_ASK, call);
 }
 
+static void manager_open_session(Server *s, const Target *target, DBusMessage *call)
+{
+    (void)s;
+    session_start(target->peer, call);
+}
+
+static void session_ask(Server *s, const Target *target, DBusMessage *call)
+{
+    (void)s;
+    work_ask_in(target->session, call);
+}
+
+static void session_close(Server *s, const Target *target, DBusMessage *call)
+{
+    server_reply_empty(s, call);
+    session_end(target->session);
+}
+
 static void on_wait(Server *s, const Target *target, DBusMessage *call)
 {
     request_wait(s, target->work, call);
@@ -57,7 +76,8 @@ static void on_release(Server *s, const Target *target, DBusMessage *call)
 
 #define MANAGER        OBJECT_MANAGER, PERCEPT_MANAGER
 #define REQUEST        OBJECT_REQUEST, PERCEPT_REQUEST
-#define ANY            OBJECT_MANAGER | OBJECT_REQUEST
+#define SESSION        OBJECT_SESSION, PERCEPT_SESSION
+#define ANY            OBJECT_MANAGER | OBJECT_REQUEST | OBJECT_SESSION
 #define PROPERTIES     ANY, DBUS_INTERFACE_PROPERTIES
 #define INTROSPECTABLE ANY, DBUS_INTERFACE_INTROSPECTABLE
 
@@ -69,6 +89,11 @@ const Method methods[] = {
     { MANAGER, "EmbedBulk",  "ha{sv}",      "ha{sv}",      true, manager_embed_bulk },
     { MANAGER, "Classify",   "hsasa{sv}",   "a(sd)a{sv}",  true, manager_classify },
     { MANAGER, "Ask",        "sa(hs)a{sv}", "o",           true, manager_ask },
+
+    { MANAGER, "OpenSession", "a{sv}",      "o",           true, manager_open_session },
+
+    { SESSION, "Ask",        "sa(hs)a{sv}", "o",           true, session_ask },
+    { SESSION, "Close",      "",            "",            true, session_close },
 
     { REQUEST, "Wait",       "",            "a{sv}",       true, on_wait },
     { REQUEST, "OpenStream", "a{sv}",       "h",           true, on_open_stream },

@@ -15,6 +15,7 @@ typedef enum ObjectKind {
     OBJECT_NONE = 0,
     OBJECT_MANAGER = 1,
     OBJECT_REQUEST = 2,
+    OBJECT_SESSION = 8,
 } ObjectKind;
 
 /* What a call was made on. peer is set if the method needs it or the object is a request; work
@@ -22,7 +23,8 @@ typedef enum ObjectKind {
 typedef struct Target {
     ObjectKind kind;
     Peer *peer;
-    Work *work;
+    Work *work;          /* of requests */
+    BusSession *session; /* of sessions */
 } Target;
 
 typedef struct Method {

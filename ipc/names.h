@@ -6,6 +6,8 @@
 #define PERCEPT_PATH         "/org/perceptd/Percept1"
 #define PERCEPT_MANAGER      PERCEPT_BUS_NAME ".Manager"
 #define PERCEPT_REQUEST      PERCEPT_BUS_NAME ".Request"
+#define PERCEPT_SESSION      PERCEPT_BUS_NAME ".Session"
 #define PERCEPT_ERROR        PERCEPT_BUS_NAME ".Error."
 #define PERCEPT_REQUESTS     PERCEPT_PATH "/requests/"
+#define PERCEPT_SESSIONS     PERCEPT_PATH "/sessions/"
 #define PERCEPT_API_REVISION 1

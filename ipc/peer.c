@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ipc/work.h"
+#include "ipc/session.h"
 
 #define UID_TIMEOUT_MSEC 10000
 
@@ -54,7 +54,7 @@ Peer *peer_find(Server *s, const char *name)
 
 static void peer_free(Peer *p)
 {
-    assert(LIST_EMPTY(&p->works));
+    assert(LIST_EMPTY(&p->works) && LIST_EMPTY(&p->sessions));
     if (p->asking) {
         dbus_pending_call_cancel(p->asking);
         dbus_pending_call_unref(p->asking);
@@ -71,7 +71,10 @@ static void peer_free(Peer *p)
 void peer_left(Peer *p)
 {
     Work *w;
+    BusSession *b;
 
+    while ((b = LIST_FIRST(&p->sessions)))
+        session_end(b);
     while ((w = LIST_FIRST(&p->works)))
         work_orphan(w);
     peer_free(p);
@@ -137,7 +140,7 @@ static bool peers_make_room(Server *s)
     if (s->n_peers < LIMIT_PEERS)
         return true;
     LIST_FOREACH(p, &s->peers, link)
-        if (LIST_EMPTY(&p->works) && !p->asking) {
+        if (LIST_EMPTY(&p->works) && LIST_EMPTY(&p->sessions) && !p->asking) {
             peer_free(p);
             return true;
         }

@@ -13,6 +13,7 @@ struct User {
     uid_t uid;
     unsigned n_refs;  /* peers, and works that outlive them */
     unsigned n_works; /* charged */
+    unsigned n_sessions;
 };
 
 struct Peer {
@@ -21,7 +22,8 @@ struct Peer {
     char *name;
     User *user; /* NULL while the bus is asked for the uid */
     WorkList works;
-    unsigned n_works;
+    LIST_HEAD(SessionList, BusSession) sessions;
+    unsigned n_works, n_sessions;
     DBusPendingCall *asking;
     DBusMessage *waiting[LIMIT_CALLS_PER_CONNECTION];
     size_t n_waiting;

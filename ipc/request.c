@@ -8,14 +8,14 @@
 #include "ipc/names.h"
 #include "ipc/options.h"
 
-char *request_prefix(const char *sender)
+char *path_prefix(const char *base, const char *sender)
 {
     char *prefix = NULL;
 
     /* A unique name is a colon and then what an object path allows, but for dots. */
-    if (asprintf(&prefix, PERCEPT_REQUESTS "%s/", sender + (*sender == ':')) < 0)
+    if (asprintf(&prefix, "%s%s/", base, sender + (*sender == ':')) < 0)
         return NULL;
-    for (char *c = prefix + strlen(PERCEPT_REQUESTS); *c; c++)
+    for (char *c = prefix + strlen(base); *c; c++)
         if (*c == '.' || *c == '-')
             *c = '_';
     return prefix;
@@ -34,7 +34,7 @@ Work *request_find(Peer *p, const char *path)
 int request_new(Work *w, Failure *failure)
 {
     const char *token = w->args.options.handle_token;
-    _cleanup_free_ char *prefix = request_prefix(w->peer->name), *path = NULL;
+    _cleanup_free_ char *prefix = path_prefix(PERCEPT_REQUESTS, w->peer->name), *path = NULL;
 
     if (!prefix)
         return -ENOMEM;

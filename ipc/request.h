@@ -29,8 +29,9 @@ struct Request {
     sd_event_source *stall;
 };
 
-/* "<prefix>/<sender>/", the part of a path that belongs to one connection; caller frees. */
-char *request_prefix(const char *sender);
+/* "<base><sender>/", the part of a path that belongs to one connection; base ends with a slash.
+ * Caller frees. */
+char *path_prefix(const char *base, const char *sender);
 /* Chooses the path by the handle token, or a token of our own. -EBADMSG with the failure set, or
  * -ENOMEM. */
 int request_new(Work *w, Failure *failure);

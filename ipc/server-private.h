@@ -12,6 +12,7 @@
 
 typedef struct Peer Peer;
 typedef struct User User;
+typedef struct BusSession BusSession;
 typedef LIST_HEAD(WorkList, Work) WorkList;
 
 struct Server {
@@ -23,7 +24,7 @@ struct Server {
     LIST_HEAD(PeerList, Peer) peers;
     LIST_HEAD(UserList, User) users;
     WorkList gone; /* works whose client has left and which the daemon has not finished yet */
-    unsigned n_peers;
+    unsigned n_peers, n_sessions;
     unsigned n_works;   /* charged: running, or a finished request kept for its client */
     unsigned n_running; /* not finished by the daemon; zero when the server is closed */
     uint64_t next_token;

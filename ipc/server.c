@@ -8,6 +8,7 @@
 #include "ipc/methods.h"
 #include "ipc/names.h"
 #include "ipc/request.h"
+#include "ipc/session.h"
 
 /* Messages in memory, of calls in flight and not yet read; beyond, libdbus stops reading. The
  * quotas end before this, or one user could silence the others. */
@@ -65,31 +66,52 @@ void server_reply_failure(Server *s, DBusMessage *call, const Failure *failure)
     server_reply_error(s, call, failure->code, failure->message);
 }
 
-/* Which object a path names, for this sender. A request is its sender's own. */
-static int target_find(Server *s, const char *path, const char *sender, Target *ret_target,
-                       Failure *failure)
+/* Whether a path is one of the sender's own below `base`: 1 it is, 0 it lies elsewhere. */
+static int path_is_own(const char *path, const char *base, const char *sender, Failure *failure)
 {
     _cleanup_free_ char *prefix = NULL;
 
-    *ret_target = (Target){.peer = peer_find(s, sender)};
-    if (strcmp(path, PERCEPT_PATH) == 0) {
-        ret_target->kind = OBJECT_MANAGER;
+    if (strncmp(path, base, strlen(base)) != 0)
         return 0;
-    }
-    if (strncmp(path, PERCEPT_REQUESTS, strlen(PERCEPT_REQUESTS)) != 0)
-        return failure_set(failure, ERROR_UNKNOWN_OBJECT, "There is no such object.");
-    prefix = request_prefix(sender);
+    prefix = path_prefix(base, sender);
     if (!prefix)
         return failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
     if (strncmp(path, prefix, strlen(prefix)) != 0)
         return failure_set(failure, ERROR_ACCESS_DENIED,
-                           "A request is for the connection that made it.");
-    ret_target->work = ret_target->peer ? request_find(ret_target->peer, path) : NULL;
-    if (!ret_target->work)
-        return failure_set(failure, ERROR_UNKNOWN_OBJECT,
-                           "There is no such request, or it was released.");
-    ret_target->kind = OBJECT_REQUEST;
-    return 0;
+                           "This object is for the connection that made it.");
+    return 1;
+}
+
+/* Which object a path names, for this sender. Requests and sessions are their sender's own. */
+static int target_find(Server *s, const char *path, const char *sender, Target *ret_target,
+                       Failure *failure)
+{
+    Peer *p = peer_find(s, sender);
+    int r;
+
+    *ret_target = (Target){.peer = p};
+    if (strcmp(path, PERCEPT_PATH) == 0) {
+        ret_target->kind = OBJECT_MANAGER;
+        return 0;
+    }
+    r = path_is_own(path, PERCEPT_REQUESTS, sender, failure);
+    if (r > 0) {
+        ret_target->kind = OBJECT_REQUEST;
+        ret_target->work = p ? request_find(p, path) : NULL;
+        if (!ret_target->work)
+            return failure_set(failure, ERROR_UNKNOWN_OBJECT,
+                               "There is no such request, or it was released.");
+    }
+    if (r == 0)
+        r = path_is_own(path, PERCEPT_SESSIONS, sender, failure);
+    if (r > 0 && ret_target->kind == OBJECT_NONE) {
+        ret_target->kind = OBJECT_SESSION;
+        ret_target->session = p ? session_find(p, path) : NULL;
+        if (!ret_target->session)
+            return failure_set(failure, ERROR_UNKNOWN_OBJECT,
+                               "There is no such session, or it was closed.");
+    }
+    return r != 0 ? r : failure_set(failure, ERROR_UNKNOWN_OBJECT, "There is no such object.");
 }
 
 static int method_find(const Target *target, DBusMessage *call, const Method **ret_method,

@@ -7,6 +7,7 @@
 
 #include "ipc/args.h"
 #include "ipc/request.h"
+#include "ipc/session.h"
 
 static void work_unlink(Work *w)
 {
@@ -26,9 +27,18 @@ static void work_drop_args(Work *w)
     w->call = NULL;
 }
 
+/* Its session may ask again. */
+static void work_leave_session(Work *w)
+{
+    if (w->session)
+        w->session->work = NULL;
+    w->session = NULL;
+}
+
 static void work_free(Work *w)
 {
     work_unlink(w);
+    work_leave_session(w);
     if (!w->ended)
         w->server->n_running--;
     sd_event_source_disable_unref(w->deadline);
@@ -100,7 +110,7 @@ static int work_prepare(Work *w, WorkKind kind, Failure *failure)
     return r;
 }
 
-void work_start(Peer *p, WorkKind kind, DBusMessage *call)
+static void start_in(Peer *p, WorkKind kind, BusSession *session, DBusMessage *call)
 {
     Server *s = p->server;
     Failure failure;
@@ -116,6 +126,11 @@ void work_start(Peer *p, WorkKind kind, DBusMessage *call)
         server_reply_error(s, call, ERROR_NO_MEMORY, "Out of memory.");
         return;
     }
+    if (session) {
+        session->work = w;
+        w->session = session;
+        w->conversation = session->conversation;
+    }
     r = work_prepare(w, kind, &failure);
     /* A call that the daemon finishes at once is gone when start() returns; a request stays
      * until it is released. */
@@ -128,6 +143,20 @@ void work_start(Peer *p, WorkKind kind, DBusMessage *call)
         const char *path = w->request->path;
         server_reply_basic(s, call, DBUS_TYPE_OBJECT_PATH, &path);
     }
+}
+
+void work_start(Peer *p, WorkKind kind, DBusMessage *call)
+{
+    start_in(p, kind, NULL, call);
+}
+
+void work_ask_in(BusSession *b, DBusMessage *call)
+{
+    if (b->work)
+        server_reply_error(b->peer->server, call, ERROR_BUSY,
+                           "The session has a question in hand: wait for its answer.");
+    else
+        start_in(b->peer, WORK_ASK, b, call);
 }
 
 void work_cancel(Work *w)
@@ -167,6 +196,7 @@ static void work_end(Work *w)
     assert(!w->ended);
     w->ended = true;
     w->job = NULL;
+    work_leave_session(w);
     w->server->n_running--;
     w->deadline = sd_event_source_disable_unref(w->deadline);
 }
@@ -390,6 +420,11 @@ uid_t work_uid(const Work *w)
 const char *work_path(const Work *w)
 {
     return w->request ? w->request->path : "";
+}
+
+void *work_conversation(const Work *w)
+{
+    return w->conversation;
 }
 
 uint64_t work_arrived_usec(const Work *w)

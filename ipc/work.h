@@ -18,6 +18,8 @@ struct Work {
     DBusMessage *call; /* the arguments point into it */
     WorkArgs args;
     void *job;
+    BusSession *session; /* whose question it is; NULL: of none, or the session has ended */
+    void *conversation;
     uint64_t arrived_usec;
     sd_event_source *deadline;
     bool timed_out;
@@ -28,6 +30,8 @@ struct Work {
 /* Reads the arguments, charges the quotas and hands the work to the daemon; answers the call on
  * every failure. */
 void work_start(Peer *p, WorkKind kind, DBusMessage *call);
+/* The same for a question in a session. */
+void work_ask_in(BusSession *b, DBusMessage *call);
 /* Asks the daemon to stop. The work may be freed when this returns. */
 void work_cancel(Work *w);
 /* The same, to be reported as a time-out. */

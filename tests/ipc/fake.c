@@ -261,6 +261,19 @@ static void pause_work(void *userdata, Work *w, bool paused)
     job->paused = paused;
 }
 
+static int open_session(void *userdata, void **ret_conversation, Failure *failure)
+{
+    (void)userdata, (void)failure;
+    *ret_conversation = calloc(1, 1);
+    return 0;
+}
+
+static void close_session(void *userdata, void *conversation)
+{
+    (void)userdata;
+    free(conversation);
+}
+
 static void status(void *userdata, ServiceStatus *ret_status)
 {
     Fake *fake = userdata;
@@ -303,7 +316,8 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *si,
 int main(int argc, char **argv)
 {
     static const char *const modalities[] = {"text", "image", "audio", NULL};
-    static const Handlers handlers = {start, cancel, pause_work, status};
+    static const Handlers handlers = {start,        cancel,        pause_work,
+                                      open_session, close_session, status};
     static const ServerFacts facts = {"0", modalities, SPACE};
     Fake fake = {0};
     const ServerEvents events = {&handlers, lost, quota_hit, &fake};

@@ -18,6 +18,7 @@ NAME = "org.perceptd.Percept1"
 PATH = "/org/perceptd/Percept1"
 MANAGER = NAME + ".Manager"
 REQUEST = NAME + ".Request"
+SESSION = NAME + ".Session"
 ERROR = NAME + ".Error."
 STANDARD = "org.freedesktop.DBus.Error."
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -78,10 +79,25 @@ class Client:
         self.connection.send_message(message)
         self.connection.flush()
 
-    def ask(self, question, media=(), timeout=30, **options):
+    def open_session(self):
+        return Session(self, self.call("OpenSession", "a{sv}", {}))
+
+    def ask(self, question, media=(), timeout=30, path=PATH, interface=MANAGER, **options):
         media = [(dbus.types.UnixFd(fd), hint) for fd, hint in media]
-        path = self.call("Ask", "sa(hs)a{sv}", question, media, options, timeout=timeout)
-        return Request(self, path)
+        request = self.call("Ask", "sa(hs)a{sv}", question, media, options, path=path,
+                            interface=interface, timeout=timeout)
+        return Request(self, request)
+
+
+class Session:
+    def __init__(self, client, path):
+        self.client, self.path = client, path
+
+    def ask(self, question, media=(), **options):
+        return self.client.ask(question, media, path=self.path, interface=SESSION, **options)
+
+    def close(self):
+        self.client.call("Close", "", path=self.path, interface=SESSION)
 
 
 class Request:

@@ -103,7 +103,8 @@ class Calls(FakeTest):
 
     def test_wrong_signature_of_every_method(self):
         request = self.client.ask("hang")
-        for path in PATH, request.path:
+        session = self.client.open_session()
+        for path in PATH, request.path, session.path:
             for interface, members in self.members(path).items():
                 for member in members:
                     with self.subTest(interface=interface, member=member):

@@ -139,6 +139,27 @@ class Life(ServiceTest):
         self.service.terminate()
         self.assertIn("has left memory", self.end())
 
+    def test_sessions_and_the_model(self):
+        self.configure("[Model]\nIdleUnloadSec=1\n")
+        self.start(self.model_option())
+        self.until("READY")
+        client = self.client_of_ours()
+        session = client.open_session()
+        session.ask("How are you?", max_tokens=dbus.UInt32(2)).wait()
+        time.sleep(1.5)
+        self.assertEqual(client.property("State"), "ready", "an open session keeps the model")
+        self.configure("[Model]\nIdleUnloadSec=1\n[Engine]\nThreads=1\n")
+        self.service.send_signal(signal.SIGHUP)
+        self.until("RELOADING")
+        self.until("READY")
+        self.refused("ModelUnavailable", session.ask("And you?").wait)
+        session.close()
+        client.open_session().ask("And you?", max_tokens=dbus.UInt32(2)).wait()
+        client.close()
+        self.status("Ready: the first call loads")
+        self.service.terminate()
+        self.end()
+
     def test_reload(self):
         self.start()
         self.until("READY")

@@ -144,7 +144,8 @@ static void test_order(void)
     ASSERT_OK(splice_begin(f.splice, &p, "Be", 2));
     ASSERT_OK(splice_media(f.splice, &p, &e, v));
     ASSERT_OK(splice_question(f.splice, &p, " \n\tWhy \v\f\r", 9));
-    ASSERT_OK(splice_question(f.splice, &p, "x", 1)); /* a later turn */
+    ASSERT_OK(splice_token(f.splice, &p, special->eos)); /* a later turn */
+    ASSERT_OK(splice_question(f.splice, &p, "x", 1));
 
     size_t row = 0;
     row_is_token(&f, &p, row++, special->bos);
@@ -159,6 +160,7 @@ static void test_order(void)
     row_is_token(&f, &p, row++, 8 + 'h');
     row_is_token(&f, &p, row++, 8 + 'y');
     row_is_token(&f, &p, row++, special->assistant);
+    row_is_token(&f, &p, row++, special->eos);
     row_is_token(&f, &p, row++, special->user);
     row_is_token(&f, &p, row++, 8 + 'x');
     row_is_token(&f, &p, row++, special->assistant);
