@@ -146,10 +146,11 @@ static int read_lines(FILE *file, Config *c, char *error)
     char line[LINE_SIZE], section[64] = "";
 
     for (unsigned number = 1; fgets(line, sizeof line, file); number++) {
+        bool whole = strlen(line) + 1 < sizeof line; /* before blanks are stripped from it */
         char *s = strip(line);
         size_t n = strlen(s);
 
-        if (number > LINES_MAX || strlen(line) + 1 == sizeof line)
+        if (number > LINES_MAX || !whole)
             return fail(error, number, "too long");
         if (n == 0 || *s == '#' || *s == ';')
             continue;

@@ -106,6 +106,12 @@ static void test_ceilings(void)
     strcpy(text, "[Model]\nName=");
     memset(text + strlen(text), 'a', 10000);
     ASSERT_ERROR(load(text, &c, error), EBADMSG);
+    /* A comment that is too long must not go on as a key. */
+    memset(text, ' ', 10000);
+    text[0] = '#';
+    strcpy(text + 10000, "[Model]\nName=x\n");
+    ASSERT_ERROR(load(text, &c, error), EBADMSG);
+    ASSERT_STREQ(error, "line 1: too long");
     memset(text, '\n', 5000);
     strcpy(text + 5000, "x");
     ASSERT_ERROR(load(text, &c, error), EBADMSG);
