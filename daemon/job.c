@@ -215,6 +215,8 @@ void job_finish(Job *j)
 
     if (j->failure.code != ERROR_NONE)
         work_fail(j->work, j->failure.code, j->failure.message);
+    else if (j->kind == WORK_LOAD)
+        work_finish_load(j->work);
     else if (j->kind == WORK_ASK)
         work_finish_answer(j->work, j->finish, &info);
     else if (j->kind == WORK_CLASSIFY)

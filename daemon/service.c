@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,6 +24,7 @@ struct Service {
     sd_event *event;
     ServiceOptions options;
     Config config;
+    char configured[CONFIG_NAME_MAX]; /* the model, whatever LoadModel has asked for since */
     ModelFolders folders;
     Server *server;
     Intake *intake;
@@ -97,11 +99,19 @@ static void conversation_check(Service *s, Conversation *c)
         worker_forget(s->worker, c);
 }
 
+static void use_model(Service *s, const char *name)
+{
+    snprintf(s->config.model, sizeof s->config.model, "%s", name);
+    worker_configure(s->worker, &s->config);
+}
+
 static void finish(Service *s, Job *j)
 {
     Conversation *c = j->conversation;
 
     tell_failure(j);
+    if (j->kind == WORK_LOAD && j->failure.code != ERROR_NONE)
+        use_model(s, s->configured);
     job_finish(j);
     if (c) {
         c->n_jobs--;
@@ -129,6 +139,10 @@ static void on_intake_done(void *userdata, Job *j)
 
 static int check_options(const WorkArgs *args, Failure *failure)
 {
+    if (args->kind == WORK_LOAD &&
+        (args->question.length == 0 || args->question.length >= NAME_MAX ||
+         strchr(args->question.data, '/')))
+        return failure_set(failure, ERROR_INVALID_ARGS, "Give the name of an installed model.");
     if (args->options.truncate == TRUNCATE_TAIL && args->n_media > 0)
         return failure_set(failure, ERROR_NOT_SUPPORTED, "Of media only the head can be kept.");
     return 0;
@@ -154,6 +168,8 @@ static int start(void *userdata, Work *w, Failure *failure)
     }
     work_set_job(w, j);
     s->n_jobs++;
+    if (j->kind == WORK_LOAD)
+        use_model(s, args->question.data);
     if (j->conversation)
         j->conversation->n_jobs++;
     if (args->n_media > 0)
@@ -185,6 +201,22 @@ static void pause_work(void *userdata, Work *w, bool paused)
 
     atomic_store(&j->paused, paused);
     worker_wake(s->worker);
+}
+
+static int administer(void *userdata, AdminVerb verb, const char *model, Failure *failure)
+{
+    Service *s = userdata;
+
+    if (s->stopping)
+        return failure_set(failure, ERROR_BUSY, "The service is stopping: try again.");
+    if (verb == ADMIN_RELOAD) {
+        service_reload(s);
+        return *s->config_error ? failure_set(failure, ERROR_FAILED, "%.180s", s->config_error) : 0;
+    }
+    if (s->status.state != WORKER_READY || strcmp(model, s->status.model) != 0)
+        return failure_set(failure, ERROR_MODEL_UNAVAILABLE, "No model of this name is loaded.");
+    worker_unload(s->worker);
+    return 0;
 }
 
 static int open_session(void *userdata, void **ret_conversation, Failure *failure)
@@ -353,6 +385,7 @@ static int configure(Service *s, Config *ret_config)
     if (s->options.model)
         snprintf(c.model, sizeof c.model, "%s", s->options.model);
     *s->config_error = '\0';
+    snprintf(s->configured, sizeof s->configured, "%s", c.model);
     *ret_config = c;
     return 0;
 }
@@ -389,7 +422,7 @@ void service_stop(Service *s, int status)
 static int service_open(Service *s)
 {
     static const Handlers handlers = {
-        start, cancel, pause_work, open_session, close_session, get_status,
+        start, cancel, pause_work, open_session, close_session, administer, get_status,
     };
     const ServerEvents server_events = {&handlers, lost, quota_hit, s};
     const IntakeEvents intake_events = {on_intake_done, s};

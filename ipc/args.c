@@ -231,6 +231,8 @@ int args_read(DBusMessage *call, WorkKind kind, const ServerFacts *facts, WorkAr
         r = read_texts(&iter, "Texts", LIMIT_TEXTS, args, failure);
     else if (kind == WORK_EMBED_MEDIA)
         r = read_media(&iter, args, failure);
+    else if (kind == WORK_LOAD)
+        r = args_read_string(&iter, "The name", &args->question, failure);
     else if (kind == WORK_EMBED_BULK)
         r = read_bulk(&iter, args, failure);
     else if (kind == WORK_CLASSIFY)

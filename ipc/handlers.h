@@ -26,6 +26,7 @@ typedef enum WorkKind {
     WORK_EMBED_BULK,
     WORK_CLASSIFY,
     WORK_ASK,
+    WORK_LOAD, /* of the model that the question names; without items */
 } WorkKind;
 
 /* Sound UTF-8, NUL-terminated besides. */
@@ -113,6 +114,11 @@ typedef struct ServiceStatus {
     uint32_t queue_depth;
 } ServiceStatus;
 
+typedef enum AdminVerb {
+    ADMIN_UNLOAD,
+    ADMIN_RELOAD,
+} AdminVerb;
+
 typedef struct Handlers {
     /* 0: accepted. Otherwise -EBADMSG with the failure set, and the work is over. */
     int (*start)(void *userdata, Work *work, Failure *failure);
@@ -123,6 +129,8 @@ typedef struct Handlers {
      * with the failure set. */
     int (*open_session)(void *userdata, void **ret_conversation, Failure *failure);
     void (*close_session)(void *userdata, void *conversation);
+    /* The caller has been checked. model: of ADMIN_UNLOAD. -EBADMSG with the failure set. */
+    int (*administer)(void *userdata, AdminVerb verb, const char *model, Failure *failure);
     void (*status)(void *userdata, ServiceStatus *ret_status);
 } Handlers;
 
@@ -149,5 +157,6 @@ void work_finish_bulk(Work *w, int memfd, const WorkInfo *info);
 void work_finish_items(Work *w, const WorkItem *items, size_t vector_size, const WorkInfo *info);
 /* scores in falling order, [n_texts]; metric names their scale */
 void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, const WorkInfo *info);
+void work_finish_load(Work *w);
 /* finish: "stop" or "length" */
 void work_finish_answer(Work *w, const char *finish, const WorkInfo *info);

@@ -40,6 +40,47 @@ static void manager_open_session(Server *s, const Target *target, DBusMessage *c
     session_start(target->peer, call);
 }
 
+/* Answers the call when its caller may not. */
+static bool check_admin(Server *s, const Target *target, DBusMessage *call)
+{
+    if (!target->peer->admin)
+        server_reply_error(s, call, ERROR_ACCESS_DENIED,
+                           "This is for root and the group " PERCEPT_ADMIN_GROUP ".");
+    return target->peer->admin;
+}
+
+static void administer(Server *s, const Target *target, AdminVerb verb, const char *model,
+                       DBusMessage *call)
+{
+    Failure failure;
+
+    if (!check_admin(s, target, call))
+        return;
+    if (s->events.handlers->administer(s->events.userdata, verb, model, &failure) < 0)
+        server_reply_failure(s, call, &failure);
+    else
+        server_reply_empty(s, call);
+}
+
+static void manager_load_model(Server *s, const Target *target, DBusMessage *call)
+{
+    if (check_admin(s, target, call))
+        work_start(target->peer, WORK_LOAD, call);
+}
+
+static void manager_unload_model(Server *s, const Target *target, DBusMessage *call)
+{
+    const char *model = "";
+
+    (void)dbus_message_get_args(call, NULL, DBUS_TYPE_STRING, &model, DBUS_TYPE_INVALID);
+    administer(s, target, ADMIN_UNLOAD, model, call);
+}
+
+static void manager_reload(Server *s, const Target *target, DBusMessage *call)
+{
+    administer(s, target, ADMIN_RELOAD, "", call);
+}
+
 static void session_ask(Server *s, const Target *target, DBusMessage *call)
 {
     (void)s;
@@ -91,6 +132,10 @@ const Method methods[] = {
     { MANAGER, "Ask",        "sa(hs)a{sv}", "o",           true, manager_ask },
 
     { MANAGER, "OpenSession", "a{sv}",      "o",           true, manager_open_session },
+
+    { MANAGER, "LoadModel",   "sa{sv}",     "",            true, manager_load_model },
+    { MANAGER, "UnloadModel", "s",          "",            true, manager_unload_model },
+    { MANAGER, "Reload",      "",           "",            true, manager_reload },
 
     { SESSION, "Ask",        "sa(hs)a{sv}", "o",           true, session_ask },
     { SESSION, "Close",      "",            "",            true, session_close },

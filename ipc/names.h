@@ -10,4 +10,5 @@
 #define PERCEPT_ERROR        PERCEPT_BUS_NAME ".Error."
 #define PERCEPT_REQUESTS     PERCEPT_PATH "/requests/"
 #define PERCEPT_SESSIONS     PERCEPT_PATH "/sessions/"
+#define PERCEPT_ADMIN_GROUP  "perceptd"
 #define PERCEPT_API_REVISION 1

@@ -13,6 +13,7 @@
 #define BULK       MASK(WORK_EMBED_BULK)
 #define CLASSIFY   MASK(WORK_CLASSIFY)
 #define ASK        MASK(WORK_ASK)
+#define LOAD       MASK(WORK_LOAD)
 #define ALL        (TEXT | MEDIA | BULK | CLASSIFY | ASK)
 
 /* iter stands on the value, whose type has been checked. */
@@ -205,7 +206,7 @@ static const struct {
     unsigned kinds;
     ReadFunc read;
 } known[] = {
-    { "deadline_ms",  "u",      ALL,                    read_deadline },
+    { "deadline_ms",  "u",      ALL | LOAD, read_deadline },
     { "detail",       "s",      MEDIA | CLASSIFY | ASK, read_detail },
     { "dimension",    "u",      TEXT | MEDIA | BULK,    read_dimension },
     { "dtype",        "s",      TEXT | MEDIA | BULK,    read_dtype },

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ipc/session.h"
 
@@ -102,17 +103,68 @@ static void peer_resume(Peer *p)
     }
 }
 
-static void on_uid(DBusPendingCall *pending, void *userdata)
+static bool groups_have(DBusMessageIter *array, gid_t group)
+{
+    DBusMessageIter element;
+    const dbus_uint32_t *groups;
+    int n;
+
+    dbus_message_iter_recurse(array, &element);
+    dbus_message_iter_get_fixed_array(&element, &groups, &n);
+    for (int i = 0; i < n; i++)
+        if (groups[i] == group)
+            return true;
+    return false;
+}
+
+static void read_credential(DBusMessageIter *entry, gid_t group, bool *member, bool *known,
+                            dbus_uint32_t *uid)
+{
+    DBusMessageIter value;
+    const char *key;
+
+    dbus_message_iter_get_basic(entry, &key);
+    dbus_message_iter_next(entry);
+    dbus_message_iter_recurse(entry, &value);
+    if (strcmp(key, "UnixUserID") == 0 &&
+        dbus_message_iter_get_arg_type(&value) == DBUS_TYPE_UINT32) {
+        dbus_message_iter_get_basic(&value, uid);
+        *known = true;
+    } else if (strcmp(key, "UnixGroupIDs") == 0 &&
+               dbus_message_iter_get_arg_type(&value) == DBUS_TYPE_ARRAY &&
+               dbus_message_iter_get_element_type(&value) == DBUS_TYPE_UINT32)
+        *member = group != (gid_t)-1 && groups_have(&value, group);
+}
+
+static void peer_read(Peer *p, DBusMessage *reply)
+{
+    DBusMessageIter iter, entries, entry;
+    bool member = false, known = false;
+    dbus_uint32_t uid = 0;
+
+    dbus_message_iter_init(reply, &iter);
+    dbus_message_iter_recurse(&iter, &entries);
+    for (; dbus_message_iter_get_arg_type(&entries) != DBUS_TYPE_INVALID;
+         dbus_message_iter_next(&entries)) {
+        dbus_message_iter_recurse(&entries, &entry);
+        read_credential(&entry, p->server->admin_group, &member, &known, &uid);
+    }
+    if (!known)
+        return;
+    (void)user_get(p->server, uid, &p->user);
+    p->admin = member || uid == 0 || uid == geteuid();
+}
+
+static void on_credentials(DBusPendingCall *pending, void *userdata)
 {
     Peer *p = userdata;
     DBusMessage *reply = dbus_pending_call_steal_reply(pending);
-    dbus_uint32_t uid;
 
     dbus_pending_call_unref(p->asking);
     p->asking = NULL;
     if (dbus_message_get_type(reply) == DBUS_MESSAGE_TYPE_METHOD_RETURN &&
-        dbus_message_get_args(reply, NULL, DBUS_TYPE_UINT32, &uid, DBUS_TYPE_INVALID))
-        (void)user_get(p->server, uid, &p->user);
+        dbus_message_has_signature(reply, "a{sv}"))
+        peer_read(p, reply);
     dbus_message_unref(reply);
     peer_resume(p);
 }
@@ -120,13 +172,13 @@ static void on_uid(DBusPendingCall *pending, void *userdata)
 static int peer_ask(Peer *p)
 {
     DBusMessage *m = dbus_message_new_method_call(DBUS_SERVICE_DBUS, DBUS_PATH_DBUS,
-                                                  DBUS_INTERFACE_DBUS, "GetConnectionUnixUser");
+                                                  DBUS_INTERFACE_DBUS, "GetConnectionCredentials");
     int r = -ENOMEM;
 
     if (m && dbus_message_append_args(m, DBUS_TYPE_STRING, &p->name, DBUS_TYPE_INVALID) &&
         dbus_connection_send_with_reply(p->server->connection, m, &p->asking, UID_TIMEOUT_MSEC) &&
         p->asking)
-        r = dbus_pending_call_set_notify(p->asking, on_uid, p, NULL) ? 0 : -ENOMEM;
+        r = dbus_pending_call_set_notify(p->asking, on_credentials, p, NULL) ? 0 : -ENOMEM;
     if (m)
         dbus_message_unref(m);
     return r;

@@ -21,6 +21,7 @@ struct Peer {
     Server *server;
     char *name;
     User *user; /* NULL while the bus is asked for the uid */
+    bool admin; /* root, the service's own user, or of the group that administers */
     WorkList works;
     LIST_HEAD(SessionList, BusSession) sessions;
     unsigned n_works, n_sessions;

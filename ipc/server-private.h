@@ -28,6 +28,7 @@ struct Server {
     unsigned n_works;   /* charged: running, or a finished request kept for its client */
     unsigned n_running; /* not finished by the daemon; zero when the server is closed */
     uint64_t next_token;
+    gid_t admin_group; /* whose members may administer; -1: there is none */
 };
 
 /* Finds the object and the method of a call and runs it; every call gets exactly one reply, now

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <grp.h>
 #include <string.h>
 
 #include "engine/base/log.h"
@@ -247,6 +248,14 @@ static int server_take_name(Server *s)
     return r == DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER ? 0 : -EEXIST;
 }
 
+/* Asked once, before the loop runs: the name service may wait. */
+static gid_t admin_group(void)
+{
+    const struct group *g = getgrnam(PERCEPT_ADMIN_GROUP);
+
+    return g ? g->gr_gid : (gid_t)-1;
+}
+
 int server_open(sd_event *event, const char *bus, const ServerFacts *facts,
                 const ServerEvents *events, Server **ret_server)
 {
@@ -257,6 +266,7 @@ int server_open(sd_event *event, const char *bus, const ServerFacts *facts,
     if (!s || !dbus_threads_init_default())
         return -ENOMEM;
     *s = (Server){.event = sd_event_ref(event), .facts = facts, .events = *events};
+    s->admin_group = admin_group();
     r = server_connect(bus, &s->connection);
     if (r < 0)
         return r;

@@ -349,6 +349,12 @@ void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, co
     work_answer(w, reply);
 }
 
+void work_finish_load(Work *w)
+{
+    work_end(w);
+    work_answer(w, dbus_message_new_method_return(w->call));
+}
+
 void work_finish_answer(Work *w, const char *finish, const WorkInfo *info)
 {
     DBusMessage *m = dbus_message_new(DBUS_MESSAGE_TYPE_METHOD_RETURN);

@@ -231,6 +231,8 @@ static int start(void *userdata, Work *w, Failure *failure)
 
     if (args->kind == WORK_EMBED_TEXT)
         finish_vectors(w);
+    else if (args->kind == WORK_LOAD)
+        work_finish_load(w);
     else if (args->kind == WORK_EMBED_BULK)
         finish_bulk(w);
     else if (args->kind == WORK_EMBED_MEDIA)
@@ -265,6 +267,14 @@ static int open_session(void *userdata, void **ret_conversation, Failure *failur
 {
     (void)userdata, (void)failure;
     *ret_conversation = calloc(1, 1);
+    return 0;
+}
+
+static int administer(void *userdata, AdminVerb verb, const char *model, Failure *failure)
+{
+    (void)userdata;
+    if (verb == ADMIN_UNLOAD && strcmp(model, "fake") != 0)
+        return failure_set(failure, ERROR_MODEL_UNAVAILABLE, "No model of this name is loaded.");
     return 0;
 }
 
@@ -316,8 +326,8 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *si,
 int main(int argc, char **argv)
 {
     static const char *const modalities[] = {"text", "image", "audio", NULL};
-    static const Handlers handlers = {start,        cancel,        pause_work,
-                                      open_session, close_session, status};
+    static const Handlers handlers = {start,         cancel,     pause_work, open_session,
+                                      close_session, administer, status};
     static const ServerFacts facts = {"0", modalities, SPACE};
     Fake fake = {0};
     const ServerEvents events = {&handlers, lost, quota_hit, &fake};

@@ -139,6 +139,51 @@ class Life(ServiceTest):
         self.service.terminate()
         self.assertIn("has left memory", self.end())
 
+    def drain(self):
+        """Takes what was told, or the daemon waits when the socket is full."""
+        self.notify.setblocking(False)
+        try:
+            while self.notify.recv(4096):
+                pass
+        except BlockingIOError:
+            self.notify.settimeout(20)
+
+    def test_administration(self):
+        models = os.path.join(self.folder, "perceptd", "models")
+        os.makedirs(models)
+        self.start(self.model_option(), XDG_DATA_HOME=self.folder)
+        os.symlink(os.path.abspath(Paths.model), os.path.join(models, "another.gguf"))
+        with open(os.path.join(models, "broken.gguf"), "wb") as file:
+            file.write(b"GGUF")
+        self.until("READY")
+        client = self.client_of_ours()
+
+        def load(name):
+            self.drain()
+            client.call("LoadModel", "sa{sv}", name, {})
+
+        load("another")
+        self.assertEqual(client.property("State"), "ready")
+        self.assertEqual(client.embed("x")[1]["model"], "another")
+        self.refused("ModelUnavailable", load, "nothing-by-this-name")
+        self.refused("ModelUnavailable", load, "broken")
+        name = os.path.basename(Paths.model).removesuffix(".gguf")
+        self.assertEqual(client.embed("x")[1]["model"], name, "the configured one comes back")
+        for wrong in "", "/etc/passwd", "../x", "x" * 300:
+            self.refused("InvalidArgs", load, wrong)
+        self.refused("ModelUnavailable", client.call, "UnloadModel", "s", "another")
+        client.call("UnloadModel", "s", name)
+        self.eventually(lambda: client.property("State") == "unloaded")
+        self.refused("ModelUnavailable", client.call, "UnloadModel", "s", name)
+        load("another")
+        self.drain()
+        client.call("Reload", "")
+        self.assertEqual(client.embed("x")[1]["model"], name)
+        self.configure("nonsense")
+        self.assertIn("line 1", self.refused("Failed", client.call, "Reload", ""))
+        self.service.terminate()
+        self.end()
+
     def test_sessions_and_the_model(self):
         self.configure("[Model]\nIdleUnloadSec=1\n")
         self.start(self.model_option())

@@ -199,6 +199,11 @@ class Policy(Case):
             found = self.as_nobody("call", NAME, PATH, NAME + ".Manager", "EmbedText", "asa{sv}",
                                    "0", "0")
             self.assertIn("at least one", found.stderr, "it was heard")
+            for command in (["LoadModel", "sa{sv}", "x", "0"], ["UnloadModel", "s", "x"], ["Reload"]):
+                command = ["call", NAME, PATH, NAME + ".Manager", *command]
+                self.assertIn("Access denied", self.as_nobody(*command).stderr)
+                found = run("busctl", f"--address={self.address}", *command)
+                self.assertNotIn("Access denied", found.stderr)
             found = self.as_nobody("call", NAME, PATH, "org.freedesktop.LogControl1", "Anything")
             self.assertIn("Access denied", found.stderr)
             service.send_signal(signal.SIGTERM)
