@@ -42,6 +42,7 @@ struct Intake {
     IntakeEvents events;
     MediaHelper *helper;
     sd_event_source *helper_source, *helper_timer;
+    sd_event_source *run_source; /* on the loop's next turn */
     TAILQ_HEAD(EntryList, Entry) entries;
     unsigned n_entries, n_readers;
     uint64_t turn;
@@ -243,6 +244,8 @@ static void helper_receive(Intake *in)
         r = failure_set(&failure, error_of(r), "Medium %zu: %s.", e->job->n_decoded, message);
     else
         r = job_charge(e->job, m->map_size, &failure);
+    if (r < 0)
+        media_deinit(m); /* what is not charged is not kept either */
     entry_advance(e, r < 0 ? &failure : NULL);
     intake_run(in);
 }
@@ -332,6 +335,13 @@ static void intake_run(Intake *in)
             entry_advance(e, &failure);
 }
 
+static int on_run(sd_event_source *source, void *userdata)
+{
+    (void)source;
+    intake_run(userdata);
+    return 0;
+}
+
 void intake_add(Intake *in, Job *j)
 {
     Entry *e = calloc(1, sizeof *e);
@@ -359,7 +369,8 @@ void intake_remove(Intake *in, Job *j)
         break;
     assert(e);
     entry_free(e);
-    intake_run(in);
+    /* Not now: that may end other jobs, and the caller may be walking through their works. */
+    sd_event_source_set_enabled(in->run_source, SD_EVENT_ONESHOT);
 }
 
 unsigned intake_length(const Intake *in)
@@ -377,6 +388,10 @@ int intake_new(sd_event *event, const char *helper, const IntakeEvents *events, 
     *in = (Intake){.event = event, .events = *events};
     TAILQ_INIT(&in->entries);
     r = media_helper_new(helper, &in->helper);
+    if (r >= 0)
+        r = sd_event_add_defer(event, &in->run_source, on_run, in);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(in->run_source, SD_EVENT_OFF);
     if (r < 0)
         return r;
     *ret_intake = steal_ptr(&in);
@@ -389,6 +404,7 @@ Intake *intake_free(Intake *in)
         return NULL;
     assert(in->n_entries == 0);
     helper_forget(in);
+    sd_event_source_disable_unref(in->run_source);
     media_helper_free(in->helper);
     free(in);
     return NULL;

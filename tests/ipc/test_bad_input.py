@@ -13,8 +13,9 @@ import unittest
 import zlib
 
 import dbus
+import dbus.lowlevel
 
-from fixture import ERROR, MANAGER, STREAM_ERROR, memfd
+from fixture import ERROR, MANAGER, NAME, PATH, SEALS, STREAM_ERROR, memfd
 from service import DaemonTest, Paths, fixture
 
 UNSUPPORTED, DAMAGED, TOO_LARGE, BAD_DESCRIPTOR = 37, 38, 35, 39
@@ -224,6 +225,52 @@ class Model(DaemonTest):
         self.assertEqual(len(self.client.embed("here we are")[0]), 1)
         every = self.client.call("GetAll", "s", MANAGER, interface="org.freedesktop.DBus.Properties")
         self.assertEqual((every["State"], every["DegradedReason"]), ("ready", ""))
+
+
+class Stop(DaemonTest):
+    """A helper that hangs and can be started once only."""
+
+    @classmethod
+    def command(cls, bus):
+        helper = os.path.join(bus.folder, "helper")
+        with open(helper, "w", encoding="ascii") as file:
+            file.write('#!/bin/sh\nrm -f "$0"\nexec sleep 60\n')
+        os.chmod(helper, 0o700)
+        cls.helper = helper
+        return [Paths.perceptd, f"--bus={bus.address}", f"--model={Paths.model}",
+                f"--media-helper={helper}", "--config=/dev/null"]
+
+    def classify(self, fd):
+        message = dbus.lowlevel.MethodCallMessage(NAME, PATH, MANAGER, "Classify")
+        message.append(dbus.types.UnixFd(fd), "", ["a"], {}, signature="hsasa{sv}")
+        self.client.connection.send_message(message)
+        self.client.connection.flush()
+
+    def check_alive(self):
+        """The client stays until the daemon has ended."""
+        type(self).kept = self.client
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.kept.close()
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.service.pid}/task"))
+
+    def test_next_in_line_fails(self):
+        """Cancelling the call that decodes hands the helper to the one that is cancelled next."""
+        before = self.threads()
+        reader, writer = os.pipe()
+        self.classify(reader)
+        os.close(reader)
+        self.eventually(lambda: self.threads() > before)
+        self.classify(memfd(content("emoji.png"), SEALS))
+        self.eventually(lambda: not os.path.exists(self.helper))
+        os.write(writer, content("word.png"))
+        os.close(writer)
+        self.eventually(lambda: self.threads() == before)
+        self.client.property("State")  # and the loop has seen it
 
 
 if __name__ == "__main__":
