@@ -7,7 +7,7 @@ set -eu
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT INT TERM
 env -u DESTDIR meson setup "$build" "$1" -Doptimization=0 -Ddebug=false \
-    -Dservice=disabled -Dmedia=disabled -Dbatch=disabled >"$build/log" || {
+    -Dservice=disabled -Dmedia=disabled -Dbatch=disabled -Dindex=disabled >"$build/log" || {
     cat "$build/log"
     exit 1
 }

@@ -17,6 +17,7 @@ FFT = re.compile(r"(kissfft/)?kiss_fftr?\.h")
 DBUS = re.compile(r"dbus/dbus\.h")
 JANSSON = re.compile(r"jansson\.h")
 PNG = re.compile(r"png\.h")
+SQLITE = re.compile(r"sqlite3\.h")
 SYSTEMD = re.compile(r"systemd/[a-z-]+\.h")
 
 BASE = "engine/base/*.h"
@@ -30,6 +31,7 @@ PUBLIC = [
     "engine/engine.h",
     "encoders/encoder.h",
     "encoders/media/media.h",
+    "fusion/index.h",
     "fusion/space.h",
     "fusion/splice.h",
     *(f"ipc/{name}.h" for name in
@@ -54,7 +56,8 @@ FOLDERS = {
     "engine": Folder("engine/*.h", [BASE]),
     "encoders": Folder("encoders/*.h", [BASE, BACKEND], only={"encoders/mel.c": [FFT]}),
     "encoders/media": Folder("encoders/media/*.h", [BASE], [MEDIA_LIBS]),
-    "fusion": Folder("fusion/*.h", [BASE, BACKEND, "encoders/encoder.h"]),
+    "fusion": Folder("fusion/*.h", [BASE, BACKEND, "encoders/encoder.h"], only={
+        "fusion/index-private.h": [SQLITE]}),
     "ipc": Folder("ipc/*.h", ["engine/base/cleanup.h", "engine/base/log.h"], [DBUS, SYSTEMD]),
     "daemon": Folder("daemon/*.h", PUBLIC, [SYSTEMD], only={
         "daemon/run-canvas.c": [PNG], "daemon/run-job.h": [JANSSON]}),
