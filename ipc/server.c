@@ -271,7 +271,12 @@ int server_open(sd_event *event, const char *bus, const ServerFacts *facts,
     if (r < 0)
         return r;
     /* Whoever leaves after the name is ours must not be missed, so the match comes first. */
-    dbus_bus_add_match(s->connection, LEAVE_MATCH, NULL);
+    DBusError error = DBUS_ERROR_INIT;
+    dbus_bus_add_match(s->connection, LEAVE_MATCH, &error);
+    if (dbus_error_is_set(&error)) {
+        dbus_error_free(&error);
+        return -EIO;
+    }
     if (!dbus_connection_add_filter(s->connection, on_signal, s, NULL) ||
         !dbus_connection_register_fallback(s->connection, PERCEPT_PATH, &vtable, s))
         return -ENOMEM;
