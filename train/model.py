@@ -53,25 +53,18 @@ class Config:
 # --- quantisation -------------------------------------------------------------------------------
 
 
-class _RoundHalfAway(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return torch.trunc(x + torch.copysign(torch.full_like(x, 0.5), x))
-
-    @staticmethod
-    def backward(ctx, g):
-        return g
-
-
-def fake_q8(x: torch.Tensor) -> torch.Tensor:
-    """x through Q8_0 and back: per 32 along the last axis, scale max/127 stored in f16. Gradient passes straight through."""
-    shape = x.shape
+def q8_blocks(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """x in Q8_0: whole numbers [n, 32] as f32 and scales [n, 1] in f16. Per 32 along the last axis, max/127, halves away from zero."""
     b = x.float().reshape(-1, BLOCK)
     scale = b.abs().amax(dim=1, keepdim=True) / 127.0
     q = torch.where(scale > 0, b / scale.clamp_min(1e-30), torch.zeros_like(b))
-    q = torch.trunc(q + torch.copysign(torch.full_like(q, 0.5), q))
-    y = (q * scale.to(torch.float16).float()).reshape(shape)
-    return x + (y.to(x.dtype) - x).detach()
+    return torch.trunc(q + torch.copysign(torch.full_like(q, 0.5), q)), scale.to(torch.float16)
+
+
+def fake_q8(x: torch.Tensor) -> torch.Tensor:
+    """x through Q8_0 and back; the gradient passes straight through."""
+    q, scale = q8_blocks(x.detach())
+    return x + ((q * scale.float()).reshape(x.shape).to(x.dtype) - x).detach()
 
 
 @dataclass

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from train import fronts, model as definition
+from train import fronts
 from train import tokenizer as tk
-from train.model import Config, Matrix, Percept
+from train.model import Config, Matrix, Percept, q8_blocks
 from train.graphs import GraphedStep
 from train.optimizer import Muon
 from train.pools import KINDS, TEXT_TOKENS, Encoder, Pools, make_chunk
@@ -333,11 +333,8 @@ def packed_state(model: Percept) -> dict:
     for name, p in model.named_parameters():
         x = p.detach().float()
         if name in quantised:
-            b = x.reshape(-1, definition.BLOCK)
-            scale = b.abs().amax(1, keepdim=True) / 127
-            q = torch.where(scale > 0, b / scale.clamp_min(1e-30), torch.zeros_like(b))
-            q = torch.trunc(q + torch.copysign(torch.full_like(q, 0.5), q)).to(torch.int8)
-            state[name] = (tuple(x.shape), q.cpu(), scale.half().cpu())
+            q, scale = q8_blocks(x)
+            state[name] = (tuple(x.shape), q.to(torch.int8).cpu(), scale.cpu())
         else:
             state[name] = x.cpu()
     return state
