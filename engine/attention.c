@@ -102,6 +102,8 @@ static int heads_finish(Engine *e, uint32_t layer)
             if (r < 0)
                 return r;
             e->attention[slot].q = e->q + (size_t)slot * config_group_width(c);
+            e->attention[slot].k = e->k + (size_t)slot * dh;
+            e->attention[slot].v = e->v + (size_t)slot * dh;
             e->attention[slot].out = e->attended + (size_t)slot * config_group_width(c);
             memcpy(e->cos_sin + (size_t)slot * dh, e->rope + e->rows[row].position * dh,
                    dh * sizeof(float));
@@ -112,7 +114,7 @@ static int heads_finish(Engine *e, uint32_t layer)
     ops->rms_norm(e->backend, e->k, tensor_f32(&w->k_norm), c->norm_epsilon, n, dh, e->k);
     ops->rope(e->backend, e->q, n, c->heads_per_group, dh, e->cos_sin);
     ops->rope(e->backend, e->k, n, 1, dh, e->cos_sin);
-    ops->kv_store(e->backend, e->k, e->v, n, dh, e->attention, e->pool.f16);
+    ops->kv_store(e->backend, e->attention, n, dh, e->pool.type);
     return 0;
 }
 
@@ -157,7 +159,7 @@ int attention_routed(Engine *e, uint32_t layer, Route route)
     if (r < 0)
         return r;
     e->backend->ops->attention_paged(e->backend, e->attention, e->groups.n_slots,
-                                     c->heads_per_group, c->head_dim, e->pool.f16);
+                                     c->heads_per_group, c->head_dim, e->pool.type);
     outputs_run(e, w, e->slabs);
     return 0;
 }

@@ -46,17 +46,31 @@ typedef struct Product {
     bool accumulate;
 } Product;
 
+/* How cached keys and values are kept. */
+typedef enum KvType {
+    KV_F32,
+    KV_F16,
+    _KV_TYPE_COUNT,
+} KvType;
+
 /* One query row of attention in one group: keys and values are pages of KV_PAGE rows. What lies
  * inside a page is the backend's: only kv_store() writes them. */
 #define KV_PAGE 32
 typedef struct AttentionRow {
     const float *q;       /* [head_count, head_dim]: the query heads that share this key head */
+    const float *k, *v;   /* [head_dim]: this row's own, for kv_store() */
     float *out;           /* [head_count, head_dim] */
-    void *const *k_pages; /* each [KV_PAGE, head_dim], f16 or f32, 64-byte aligned */
+    void *const *k_pages; /* each kv_page_bytes() long, 64-byte aligned */
     void *const *v_pages;
     const float *const *log_gate; /* each [KV_PAGE]: ln g of the key; NULL entries/array = 0 */
     uint32_t length;              /* visible keys, >= 1 */
 } AttentionRow;
+
+/* Bytes of a page of keys, and of one of values. */
+static inline size_t kv_page_bytes(KvType kv, size_t head_dim)
+{
+    return KV_PAGE * head_dim * (kv == KV_F16 ? sizeof(uint16_t) : sizeof(float));
+}
 
 typedef struct BackendOps {
     void *(*alloc)(Backend *b, size_t bytes); /* 64-byte aligned, zeroed; NULL on failure */
@@ -101,15 +115,14 @@ typedef struct BackendOps {
      * multiple of 16, at most 128, here and below. */
     void (*attention_full)(Backend *b, const float *q, const float *k, const float *v, size_t n,
                            size_t n_heads, size_t head_dim, float *out);
-    /* Rows over paged caches. kv_f16: pages are f16. Rows that share one cache follow each other
-     * with the same k_pages pointer and growing length, so a tile of them can share each page read.
-     */
+    /* Rows over paged caches. Rows that share one cache follow each other with the same k_pages
+     * pointer and growing length, so a tile of them can share each page read. */
     void (*attention_paged)(Backend *b, const AttentionRow *rows, size_t count, size_t n_heads,
-                            size_t head_dim, bool kv_f16);
-    /* Stores k and v [n, head_dim], one key head's, as the last visible row of rows[j]'s caches,
-     * length - 1. Keys may lie in a page turned over; attention_paged() knows how. */
-    void (*kv_store)(Backend *b, const float *k, const float *v, size_t n, size_t head_dim,
-                     const AttentionRow *rows, bool kv_f16);
+                            size_t head_dim, KvType kv);
+    /* Stores k and v of each row as the last visible row of its caches, length - 1. Keys may lie
+     * in a page turned over; attention_paged() knows how. */
+    void (*kv_store)(Backend *b, const AttentionRow *rows, size_t count, size_t head_dim,
+                     KvType kv);
     /* Pooling: out[q * width …] = Σ_t softmax_t(query_q · x_t / sqrt(width)) x_t. */
     void (*attention_pool)(Backend *b, const float *x, size_t n, size_t width, const float *query,
                            size_t n_queries, float *out);

@@ -36,6 +36,13 @@ static int options_complete(EngineOptions *o, const ModelConfig *c, size_t *ret_
     return 0;
 }
 
+static KvType cache_type(const EngineOptions *o, const Backend *b)
+{
+    if (o->cache == CACHE_DEFAULT)
+        return b->precision == PRECISION_INT8 ? KV_F16 : KV_F32;
+    return o->cache == CACHE_F32 ? KV_F32 : KV_F16;
+}
+
 static int sessions_init(Engine *e)
 {
     const ModelConfig *c = &e->model->config;
@@ -182,7 +189,8 @@ int engine_open(const Model *model, Backend *backend, const EngineOptions *optio
     int r = options_complete(&e->options, &model->config, &n_pages);
     if (r < 0)
         return r;
-    r = kv_pool_init(&e->pool, backend, n_pages, model->config.head_dim);
+    r = kv_pool_init(&e->pool, backend, cache_type(&e->options, backend), n_pages,
+                     model->config.head_dim);
     if (r < 0)
         return r;
     r = sessions_init(e);

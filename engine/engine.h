@@ -40,12 +40,20 @@ const Tokenizer *model_tokenizer(const Model *m);
 /* SHA-256 of the file as 64 hex digits: computed on first use, which reads all of it. */
 int model_digest(const Model *m, char ret_hex[65]);
 
+typedef enum EngineCache {
+    CACHE_DEFAULT,
+    CACHE_F32,
+    CACHE_F16,
+} EngineCache;
+
 typedef struct EngineOptions {
     uint32_t max_sessions;   /* default 16 */
     uint32_t max_batch_rows; /* rows of one forward, default 256 */
     /* Cached rows over all sessions, were every gate open; default max_sessions * 512, at least
      * one context. */
     uint32_t max_tokens;
+    /* What keys and values are kept in; as the precision has it by default (MODEL.md, section 1). */
+    EngineCache cache;
 } EngineOptions;
 EngineOptions engine_options_default(void);
 

@@ -3,18 +3,16 @@
 #include <assert.h>
 #include <math.h>
 
-int kv_pool_init(KvPool *p, Backend *backend, size_t n_pages, size_t head_dim)
+int kv_pool_init(KvPool *p, Backend *backend, KvType type, size_t n_pages, size_t head_dim)
 {
     if (n_pages == 0 || n_pages > UINT32_MAX / KV_PAGE)
         return -ENOMEM;
 
-    bool f16 = backend->precision == PRECISION_INT8;
-    size_t row_bytes = head_dim * (f16 ? sizeof(uint16_t) : sizeof(float));
     *p = (KvPool){
         .backend = backend,
-        .page_bytes = row_bytes * KV_PAGE,
-        .row_bytes = row_bytes,
-        .f16 = f16,
+        .page_bytes = kv_page_bytes(type, head_dim),
+        .row_bytes = kv_page_bytes(type, head_dim) / KV_PAGE,
+        .type = type,
         .n_pages = n_pages,
         .n_free = n_pages,
     };

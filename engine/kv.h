@@ -18,8 +18,8 @@
 typedef struct KvPool {
     Backend *backend;
     size_t page_bytes; /* of keys, and of values */
-    size_t row_bytes;
-    bool f16;
+    size_t row_bytes;  /* of a key, and of a value */
+    KvType type;
     uint32_t n_pages, n_free;
     char *keys, *values;  /* [n_pages][KV_PAGE, head_dim] */
     float *log_gates;     /* [n_pages][KV_PAGE] */
@@ -33,7 +33,7 @@ typedef struct KvLane {
     const float **log_gates;
 } KvLane;
 
-int kv_pool_init(KvPool *p, Backend *backend, size_t n_pages, size_t head_dim);
+int kv_pool_init(KvPool *p, Backend *backend, KvType type, size_t n_pages, size_t head_dim);
 void kv_pool_deinit(KvPool *p);
 
 /* Takes the next row of a lane; kv_store() fills it. -ENOSPC: no page is left. */

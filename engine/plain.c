@@ -33,6 +33,8 @@ static int caches_append(Engine *e, uint32_t layer)
             if (r < 0)
                 return r;
             e->attention[slot].q = e->q + slot * width;
+            e->attention[slot].k = e->k + slot * dh;
+            e->attention[slot].v = e->v + slot * dh;
             e->attention[slot].out = e->attended + slot * width;
             memcpy(e->cos_sin + slot * dh, e->rope + e->rows[row].position * dh,
                    dh * sizeof(float));
@@ -59,8 +61,8 @@ int attention_plain(Engine *e, uint32_t layer)
     ops->rms_norm(e->backend, e->k, tensor_f32(&w->k_norm), c->norm_epsilon, n, dh, e->k);
     ops->rope(e->backend, e->q, n, c->heads_per_group, dh, e->cos_sin);
     ops->rope(e->backend, e->k, n, 1, dh, e->cos_sin);
-    ops->kv_store(e->backend, e->k, e->v, n, dh, e->attention, e->pool.f16);
-    ops->attention_paged(e->backend, e->attention, n, c->heads_per_group, dh, e->pool.f16);
+    ops->kv_store(e->backend, e->attention, n, dh, e->pool.type);
+    ops->attention_paged(e->backend, e->attention, n, c->heads_per_group, dh, e->pool.type);
 
     for (size_t g = 0; g < n_groups; g++) {
         Tensor slab = tensor_slab(&w->attn_out, (int64_t)g);

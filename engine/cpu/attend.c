@@ -43,7 +43,7 @@ typedef struct PagedWork {
     CpuBackend *cpu;
     const AttentionRow *rows;
     size_t n_heads, head_dim;
-    bool f16;
+    KvType kv;
     size_t count;
     size_t firsts[CPU_PARTS_MAX + 1]; /* shared rows only: number of the first part of each */
 } PagedWork;
@@ -57,7 +57,7 @@ static void part_run(const PagedWork *w, const AttentionRow *row, size_t part, A
 {
     size_t begin = part * ATTENTION_PART, end = begin + ATTENTION_PART;
 
-    w->cpu->kernels.attention_part(row, w->n_heads, w->head_dim, w->f16, begin,
+    w->cpu->kernels.attention_part(row, w->n_heads, w->head_dim, w->kv == KV_F16, begin,
                                    end < row->length ? end : row->length, out);
 }
 
@@ -121,14 +121,14 @@ static void paged_shared(PagedWork *w, size_t n_parts)
 }
 
 void cpu_attention_paged(Backend *b, const AttentionRow *rows, size_t count, size_t n_heads,
-                         size_t head_dim, bool kv_f16)
+                         size_t head_dim, KvType kv)
 {
     CpuBackend *cpu = cpu_backend(b);
     PagedWork work = {.cpu = cpu,
                       .rows = rows,
                       .n_heads = n_heads,
                       .head_dim = head_dim,
-                      .f16 = kv_f16,
+                      .kv = kv,
                       .count = count};
     size_t keys = 0, n_parts = 0;
 

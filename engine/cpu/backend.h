@@ -52,13 +52,12 @@ void cpu_silu(Backend *b, float *x, size_t count);
 void cpu_add(Backend *b, float *y, const float *x, size_t count);
 void cpu_sum_indexed(Backend *b, const float *x, const int32_t *index, const int32_t *first,
                      size_t n, size_t width, float *y);
-void cpu_kv_store(Backend *b, const float *k, const float *v, size_t n, size_t head_dim,
-                  const AttentionRow *rows, bool kv_f16);
+void cpu_kv_store(Backend *b, const AttentionRow *rows, size_t count, size_t head_dim, KvType kv);
 
 /* attend.c */
 void cpu_attention_full(Backend *b, const float *q, const float *k, const float *v, size_t n,
                         size_t n_heads, size_t head_dim, float *out);
 void cpu_attention_paged(Backend *b, const AttentionRow *rows, size_t count, size_t n_heads,
-                         size_t head_dim, bool kv_f16);
+                         size_t head_dim, KvType kv);
 void cpu_attention_pool(Backend *b, const float *x, size_t n, size_t width, const float *query,
                         size_t n_queries, float *out);

@@ -152,10 +152,9 @@ void cpu_sum_indexed(Backend *b, const float *x, const int32_t *index, const int
 
 typedef struct StoreWork {
     const Kernels *kernels;
-    const float *k, *v;
     const AttentionRow *rows;
     size_t head_dim;
-    bool f16;
+    KvType kv;
 } StoreWork;
 
 /* A key is a column of its page: kernels.h. */
@@ -163,7 +162,7 @@ static void key_store(const StoreWork *w, const float *k, void *page, size_t col
 {
     uint16_t half[ATTENTION_DIM_MAX];
 
-    if (!w->f16) {
+    if (w->kv == KV_F32) {
         for (size_t d = 0; d < w->head_dim; d++)
             ((float *)page)[d * KV_PAGE + column] = k[d];
         return;
@@ -175,7 +174,7 @@ static void key_store(const StoreWork *w, const float *k, void *page, size_t col
 
 static void value_store(const StoreWork *w, const float *v, void *page, size_t row)
 {
-    if (w->f16)
+    if (w->kv == KV_F16)
         w->kernels->f16_from_f32(v, w->head_dim, (uint16_t *)page + row * w->head_dim);
     else
         memcpy((float *)page + row * w->head_dim, v, w->head_dim * sizeof *v);
@@ -190,17 +189,16 @@ static void kv_store_range(void *userdata, size_t begin, size_t end, unsigned wo
         const AttentionRow *row = &w->rows[j];
         size_t last = row->length - 1;
 
-        key_store(w, w->k + j * w->head_dim, row->k_pages[last / KV_PAGE], last % KV_PAGE);
-        value_store(w, w->v + j * w->head_dim, row->v_pages[last / KV_PAGE], last % KV_PAGE);
+        key_store(w, row->k, row->k_pages[last / KV_PAGE], last % KV_PAGE);
+        value_store(w, row->v, row->v_pages[last / KV_PAGE], last % KV_PAGE);
     }
 }
 
-void cpu_kv_store(Backend *b, const float *k, const float *v, size_t n, size_t head_dim,
-                  const AttentionRow *rows, bool kv_f16)
+void cpu_kv_store(Backend *b, const AttentionRow *rows, size_t count, size_t head_dim, KvType kv)
 {
     CpuBackend *cpu = cpu_backend(b);
-    StoreWork work = {&cpu->kernels, k, v, rows, head_dim, kv_f16};
+    StoreWork work = {&cpu->kernels, rows, head_dim, kv};
 
-    assert(head_dim <= ATTENTION_DIM_MAX);
-    pool_for(cpu->pool, n, cpu_grain(8 * head_dim), kv_store_range, &work);
+    assert(head_dim <= ATTENTION_DIM_MAX && kv < _KV_TYPE_COUNT);
+    pool_for(cpu->pool, count, cpu_grain(8 * head_dim), kv_store_range, &work);
 }

@@ -145,33 +145,34 @@ static void run_rows(Backend *b, const Data *d, size_t step, Results *r)
     }
 }
 
-static void run_paged(Backend *b, const Data *d, size_t step, bool f16, Results *r)
+static void run_paged(Backend *b, const Data *d, size_t step, KvType kv, Results *r)
 {
     void *k[PAGES], *v[PAGES];
     float *gates[PAGES];
     static AttentionRow rows[KEYS];
 
     for (size_t i = 0; i < PAGES; i++) {
-        k[i] = b->ops->alloc(b, KV_PAGE * DIM * (f16 ? 2 : 4));
-        v[i] = b->ops->alloc(b, KV_PAGE * DIM * (f16 ? 2 : 4));
+        k[i] = b->ops->alloc(b, kv_page_bytes(kv, DIM));
+        v[i] = b->ops->alloc(b, kv_page_bytes(kv, DIM));
         gates[i] = i % 2 ? d->x + i * KV_PAGE : NULL;
         ASSERT(k[i] && v[i]);
     }
     for (size_t j = 0; j < KEYS; j++)
-        rows[j] = (AttentionRow){.k_pages = k,
+        rows[j] = (AttentionRow){.k = d->k + j * DIM,
+                                 .v = d->v + j * DIM,
+                                 .k_pages = k,
                                  .v_pages = v,
                                  .length = (uint32_t)j + 1,
                                  .log_gate = (const float *const *)gates};
     for (size_t j = 0; j < KEYS; j += step * 10)
-        b->ops->kv_store(b, d->k + j * DIM, d->v + j * DIM,
-                         KEYS - j < step * 10 ? KEYS - j : step * 10, DIM, rows + j, f16);
+        b->ops->kv_store(b, rows + j, KEYS - j < step * 10 ? KEYS - j : step * 10, DIM, kv);
     for (size_t j = 0; j < N; j++) {
         rows[j] = rows[j * (KEYS - 1) / (N - 1)];
         rows[j].q = d->q + j * DIM;
         rows[j].out = r->paged + j * DIM;
     }
     for (size_t j = 0; j < N; j += step)
-        b->ops->attention_paged(b, rows + j, step, 1, DIM, f16);
+        b->ops->attention_paged(b, rows + j, step, 1, DIM, kv);
     for (size_t i = 0; i < PAGES; i++) {
         b->ops->free(b, k[i]);
         b->ops->free(b, v[i]);
@@ -190,7 +191,7 @@ static Results *run(unsigned threads, Precision precision, unsigned mask, size_t
     data_init(&d, b);
     run_products(b, &d, step, r);
     run_rows(b, &d, step, r);
-    run_paged(b, &d, step, precision == PRECISION_INT8, r);
+    run_paged(b, &d, step, precision == PRECISION_INT8 ? KV_F16 : KV_F32, r);
     b->ops->attention_full(b, d.q, d.x, d.q, N, HEADS, DIM, r->full);
     b->ops->attention_pool(b, d.x, N, WIDTH, d.q, 4, r->pooled);
     ASSERT_OK(b->ops->sync(b));
