@@ -1,7 +1,9 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include "daemon/journal.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,15 @@
 #define FIELDS_MAX 10
 #define FIELD_SIZE 256
 
-static bool to_journal;
+typedef enum Target {
+    TARGET_AUTO, /* until it is known which of the others */
+    TARGET_JOURNAL,
+    TARGET_CONSOLE,
+    TARGET_NULL,
+} Target;
+
+static const char *const target_names[] = {"auto", "journal", "console", "null"};
+static _Atomic(Target) target; /* any thread may log */
 static LogLevel most_level = LOG_LEVEL_INFO;
 
 /* systemd names the journal's socket by device and inode when it has connected standard error to
@@ -29,17 +39,75 @@ static bool stderr_is_journal(void)
            fstat(STDERR_FILENO, &st) >= 0 && st.st_dev == device && st.st_ino == inode;
 }
 
+/* What the journal does not take goes to standard error. */
+static void send_fields(const struct iovec *fields, int n, const char *message)
+{
+    if (target == TARGET_CONSOLE || (target == TARGET_JOURNAL && sd_journal_sendv(fields, n) < 0))
+        fprintf(stderr, "perceptd: %s\n", message);
+}
+
 static void sink(LogLevel level, const char *message)
 {
-    if (!to_journal || sd_journal_send("MESSAGE=%s", message, "PRIORITY=%i", (int)level, NULL) < 0)
-        fprintf(stderr, "perceptd: %s\n", message);
+    char text[LOG_LINE_MAX], priority[16];
+    const struct iovec fields[] = {
+        {text, (size_t)snprintf(text, sizeof text, "MESSAGE=%.*s", LOG_LINE_MAX - 9, message)},
+        {priority, (size_t)snprintf(priority, sizeof priority, "PRIORITY=%d", (int)level)},
+    };
+
+    send_fields(fields, 2, message);
 }
 
 void journal_open(LogLevel most)
 {
-    to_journal = stderr_is_journal();
+    if (target == TARGET_AUTO)
+        target = stderr_is_journal() ? TARGET_JOURNAL : TARGET_CONSOLE;
     most_level = most;
     log_set_sink(sink, most);
+}
+
+/* In the order of syslog; we know of nothing worse than an error. */
+static const struct {
+    const char *name;
+    LogLevel level;
+} level_names[] = {
+    {"err", LOG_LEVEL_ERROR},   {"warning", LOG_LEVEL_WARNING}, {"notice", LOG_LEVEL_NOTICE},
+    {"info", LOG_LEVEL_INFO},   {"debug", LOG_LEVEL_DEBUG},     {"crit", LOG_LEVEL_ERROR},
+    {"alert", LOG_LEVEL_ERROR}, {"emerg", LOG_LEVEL_ERROR},
+};
+
+const char *journal_level(void)
+{
+    size_t i = 0;
+
+    while (level_names[i].level != most_level)
+        i++;
+    return level_names[i].name;
+}
+
+int journal_set_level(const char *name)
+{
+    for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
+        if (strcmp(level_names[i].name, name) == 0) {
+            journal_open(level_names[i].level);
+            return 0;
+        }
+    return -EINVAL;
+}
+
+const char *journal_target(void)
+{
+    return target_names[target];
+}
+
+int journal_set_target(const char *name)
+{
+    for (size_t i = 0; i < sizeof target_names / sizeof *target_names; i++)
+        if (strcmp(target_names[i], name) == 0) {
+            target = (Target)i;
+            journal_open(most_level);
+            return 0;
+        }
+    return -EINVAL;
 }
 
 typedef struct Fields {
@@ -87,6 +155,5 @@ void journal_event(const JournalEvent *event, const char *format, ...)
         add_field(&f, "PERCEPTD_UID=%u", (unsigned)event->uid);
     if (event->duration_usec)
         add_field(&f, "PERCEPTD_DURATION_US=%llu", (unsigned long long)event->duration_usec);
-    if (!to_journal || sd_journal_sendv(f.iov, f.n) < 0)
-        fprintf(stderr, "perceptd: %s\n", message + 8);
+    send_fields(f.iov, f.n, message + 8);
 }

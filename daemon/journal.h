@@ -36,5 +36,11 @@ typedef struct JournalEvent {
 
 /* Becomes the sink of engine/base/log.h. Called again to change the level. */
 void journal_open(LogLevel most);
+/* The words of org.freedesktop.LogControl1: levels are those of syslog, targets are "auto",
+ * "journal", "console" and "null". Setters give -EINVAL for others. */
+const char *journal_level(void);
+int journal_set_level(const char *name);
+const char *journal_target(void);
+int journal_set_target(const char *name);
 void journal_event(const JournalEvent *event, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

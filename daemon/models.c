@@ -7,6 +7,8 @@
 
 #include "engine/base/cleanup.h"
 
+#define ENDING ".gguf"
+
 /* Adds base/rest, with base's part up to `length`. Folders past the ceiling are left out. */
 static int add(ModelFolders *f, const char *base, int length, const char *rest)
 {
@@ -43,6 +45,29 @@ static int add_system(ModelFolders *f)
         dirs += n + (dirs[n] == ':');
     }
     return r;
+}
+
+static bool has_ending(const char *file, size_t length)
+{
+    return length > strlen(ENDING) && strcmp(file + length - strlen(ENDING), ENDING) == 0;
+}
+
+bool model_is_file(const char *file)
+{
+    return *file != '.' && has_ending(file, strlen(file));
+}
+
+bool model_name(const char *path, char *ret_name, size_t size)
+{
+    const char *base = strrchr(path, '/');
+    size_t n;
+
+    base = base ? base + 1 : path;
+    n = strlen(base);
+    if (has_ending(base, n))
+        n -= strlen(ENDING);
+    snprintf(ret_name, size, "%.*s", (int)n, base);
+    return n > 0 && n < size;
 }
 
 int model_folders_init(ModelFolders *f, bool user)

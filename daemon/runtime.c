@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/models.h"
 #include "ipc/limits.h"
 
 /* A name is looked for in the folders, in order. */
@@ -19,19 +20,6 @@ static int model_path(const char *model, const char *const *folders, char path[C
             return 0;
     }
     return -ENOENT;
-}
-
-/* The file's name without folder and ending. */
-static void model_name(const char *path, char *ret_name, size_t size)
-{
-    const char *base = strrchr(path, '/');
-    size_t n;
-
-    base = base ? base + 1 : path;
-    n = strlen(base);
-    if (n > 5 && strcmp(base + n - 5, ".gguf") == 0)
-        n -= 5;
-    snprintf(ret_name, size, "%.*s", (int)n, base);
 }
 
 /* Sums what each encoder's tensors weigh; of an embedding table only the rows in use are read. */
@@ -116,7 +104,7 @@ int runtime_open(const Config *config, const char *const *folders, Runtime **ret
         e = open_parts(r, config);
     if (e < 0)
         return explain(e, "The model cannot be loaded", weights_error(r->weights), ret_error);
-    model_name(path, r->name, sizeof r->name);
+    (void)model_name(path, r->name, sizeof r->name);
     snprintf(r->backend_name, sizeof r->backend_name, "%s %s", r->backend->name,
              r->backend->detail);
     count_encoder_bytes(r);

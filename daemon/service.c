@@ -11,6 +11,7 @@
 
 #include <systemd/sd-daemon.h>
 
+#include "daemon/catalog.h"
 #include "daemon/config.h"
 #include "daemon/intake.h"
 #include "daemon/journal.h"
@@ -26,6 +27,7 @@ struct Service {
     Config config;
     char configured[CONFIG_NAME_MAX]; /* the model, whatever LoadModel has asked for since */
     ModelFolders folders;
+    Catalog *catalog;
     Server *server;
     Intake *intake;
     Worker *worker;
@@ -99,10 +101,24 @@ static void conversation_check(Service *s, Conversation *c)
         worker_forget(s->worker, c);
 }
 
+static void tell_models(Service *s)
+{
+    catalog_tell(s->catalog, s->config.model, &s->status, s->server);
+}
+
+static void look_for_models(void *userdata)
+{
+    Service *s = userdata;
+
+    catalog_scan(s->catalog, s->config.model);
+    tell_models(s);
+}
+
 static void use_model(Service *s, const char *name)
 {
     snprintf(s->config.model, sizeof s->config.model, "%s", name);
     worker_configure(s->worker, &s->config);
+    look_for_models(s);
 }
 
 static void finish(Service *s, Job *j)
@@ -302,6 +318,25 @@ static void status_update(Service *s)
                       "%s", s->status.reason);
     notify_status(s);
     server_status_changed(s->server);
+    tell_models(s);
+}
+
+static const char *get_log(void *userdata, LogSetting setting)
+{
+    (void)userdata;
+    return setting == LOG_SETTING_LEVEL ? journal_level() : journal_target();
+}
+
+static int set_log(void *userdata, LogSetting setting, const char *value, Failure *failure)
+{
+    (void)userdata;
+    if (setting == LOG_SETTING_LEVEL && journal_set_level(value) < 0)
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "A level is one of emerg to debug, as syslog names them.");
+    if (setting == LOG_SETTING_TARGET && journal_set_target(value) < 0)
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "A target is auto, journal, console or null.");
+    return 0;
 }
 
 static void post_deliver(Service *s, const Post *p)
@@ -399,6 +434,7 @@ void service_reload(Service *s)
         s->config = c;
         journal_open(c.log_level);
         worker_configure(s->worker, &c);
+        look_for_models(s);
         journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_RELOADED},
                       "The configuration was read again.");
     }
@@ -422,7 +458,8 @@ void service_stop(Service *s, int status)
 static int service_open(Service *s)
 {
     static const Handlers handlers = {
-        start, cancel, pause_work, open_session, close_session, administer, get_status,
+        start,      cancel,     pause_work, open_session, close_session,
+        administer, get_status, get_log,    set_log,
     };
     const ServerEvents server_events = {&handlers, lost, quota_hit, s};
     const IntakeEvents intake_events = {on_intake_done, s};
@@ -437,6 +474,8 @@ static int service_open(Service *s)
                             on_posts, s);
     if (r >= 0)
         r = intake_new(s->event, s->options.media_helper, &intake_events, &s->intake);
+    if (r >= 0)
+        r = catalog_new(s->event, &s->folders, look_for_models, s, &s->catalog);
     if (r < 0) {
         log_error("Cannot start: %s.", strerror(-r));
         return r;
@@ -445,6 +484,8 @@ static int service_open(Service *s)
     if (r < 0)
         log_error("Cannot serve on the bus '%s': %s.", s->options.bus,
                   r == -EEXIST ? "another process owns the name" : strerror(-r));
+    else
+        look_for_models(s);
     return r;
 }
 
@@ -487,6 +528,7 @@ Service *service_free(Service *s)
         journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_STOPPED},
                       "perceptd leaves the bus.");
     server_close(s->server);
+    catalog_free(s->catalog);
     intake_free(s->intake);
     worker_free(s->worker);
     model_folders_deinit(&s->folders);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "daemon/models.h"
 #include "daemon/slots.h"
 
 struct Worker {
@@ -64,6 +65,7 @@ static int load(Worker *w)
     config = w->config;
     w->reload = w->unload = false;
     pthread_mutex_unlock(&w->lock);
+    (void)model_name(config.model, status.model, sizeof status.model);
     set_status(w, &status);
     r = runtime_open(&config, w->folders, &w->runtime, status.reason);
     if (r < 0)
@@ -72,7 +74,9 @@ static int load(Worker *w)
         slots_init(&w->slots, w->runtime, &w->posts);
         status.state = WORKER_READY;
         strcpy(status.model, w->runtime->name);
+        strcpy(status.digest, w->runtime->digest);
         strcpy(status.backend, w->runtime->backend_name);
+        status.context_length = model_info(w->runtime->model)->context_length;
     }
     status.load_usec = now_usec() - begin;
     set_status(w, &status);

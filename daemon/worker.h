@@ -20,7 +20,9 @@ typedef enum WorkerState {
 
 typedef struct WorkerStatus {
     WorkerState state;
-    char model[RUNTIME_NAME_SIZE], backend[RUNTIME_NAME_SIZE];
+    char model[RUNTIME_NAME_SIZE];                              /* "" of WORKER_UNLOADED */
+    char digest[RUNTIME_NAME_SIZE], backend[RUNTIME_NAME_SIZE]; /* of WORKER_READY */
+    uint32_t context_length;
     char reason[RUNTIME_ERROR_MAX]; /* of WORKER_FAILED */
     uint64_t load_usec;
 } WorkerStatus;

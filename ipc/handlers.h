@@ -119,6 +119,12 @@ typedef enum AdminVerb {
     ADMIN_RELOAD,
 } AdminVerb;
 
+/* What org.freedesktop.LogControl1 lets an administrator look at and change. */
+typedef enum LogSetting {
+    LOG_SETTING_LEVEL,
+    LOG_SETTING_TARGET,
+} LogSetting;
+
 typedef struct Handlers {
     /* 0: accepted. Otherwise -EBADMSG with the failure set, and the work is over. */
     int (*start)(void *userdata, Work *work, Failure *failure);
@@ -132,6 +138,9 @@ typedef struct Handlers {
     /* The caller has been checked. model: of ADMIN_UNLOAD. -EBADMSG with the failure set. */
     int (*administer)(void *userdata, AdminVerb verb, const char *model, Failure *failure);
     void (*status)(void *userdata, ServiceStatus *ret_status);
+    const char *(*get_log)(void *userdata, LogSetting setting);
+    /* The caller has been checked. -EBADMSG with the failure set. */
+    int (*set_log)(void *userdata, LogSetting setting, const char *value, Failure *failure);
 } Handlers;
 
 WorkArgs *work_args(Work *w);

@@ -13,6 +13,8 @@
 #define LIMIT_SESSIONS_PER_UID        8
 #define LIMIT_SESSIONS                16
 #define LIMIT_WAITERS                 4           /* unanswered Wait calls of one request */
+#define LIMIT_MODELS                  64          /* shown on the bus */
+#define LIMIT_MODEL_NAME              127         /* bytes */
 #define LIMIT_TEXTS                   4096        /* texts of one EmbedText */
 #define LIMIT_BULK_TEXTS              65536       /* of one EmbedBulk... */
 #define LIMIT_BULK_BYTES              (16u << 20) /* ... and its memfd */

@@ -1,5 +1,6 @@
 #include "ipc/methods.h"
 
+#include "ipc/models.h"
 #include "ipc/names.h"
 #include "ipc/request.h"
 #include "ipc/session.h"
@@ -118,9 +119,10 @@ static void on_release(Server *s, const Target *target, DBusMessage *call)
 #define MANAGER        OBJECT_MANAGER, PERCEPT_MANAGER
 #define REQUEST        OBJECT_REQUEST, PERCEPT_REQUEST
 #define SESSION        OBJECT_SESSION, PERCEPT_SESSION
-#define ANY            OBJECT_MANAGER | OBJECT_REQUEST | OBJECT_SESSION
+#define ANY            OBJECT_MANAGER | OBJECT_REQUEST | OBJECT_SESSION | OBJECT_MODEL | OBJECT_LOG
 #define PROPERTIES     ANY, DBUS_INTERFACE_PROPERTIES
-#define INTROSPECTABLE ANY, DBUS_INTERFACE_INTROSPECTABLE
+#define OBJECTS        OBJECT_MANAGER, OBJECT_MANAGER_INTERFACE
+#define INTROSPECTABLE ANY | OBJECT_MODELS, DBUS_INTERFACE_INTROSPECTABLE
 
 /* Peer is missing here: libdbus answers it before anything reaches us. */
 /* clang-format off */
@@ -145,9 +147,11 @@ const Method methods[] = {
     { REQUEST, "Cancel",     "",            "",            true, on_cancel },
     { REQUEST, "Release",    "",            "",            true, on_release },
 
+    { OBJECTS, "GetManagedObjects", "", "a{oa{sa{sv}}}", false, models_get },
+
     { PROPERTIES, "Get",     "ss",          "v",           false, properties_get },
     { PROPERTIES, "GetAll",  "s",           "a{sv}",       false, properties_get_all },
-    { PROPERTIES, "Set",     "ssv",         "",            false, properties_set },
+    { PROPERTIES, "Set",     "ssv",         "",            true, properties_set },
 
     { INTROSPECTABLE, "Introspect", "",     "s",           false, introspect },
 };

@@ -16,6 +16,9 @@ typedef enum ObjectKind {
     OBJECT_MANAGER = 1,
     OBJECT_REQUEST = 2,
     OBJECT_SESSION = 8,
+    OBJECT_MODEL = 16,
+    OBJECT_MODELS = 32, /* the node above the models, there to be introspected */
+    OBJECT_LOG = 64,
 } ObjectKind;
 
 /* What a call was made on. peer is set if the method needs it or the object is a request; work
@@ -25,6 +28,7 @@ typedef struct Target {
     Peer *peer;
     Work *work;          /* of requests */
     BusSession *session; /* of sessions */
+    const ServerModel *model;
 } Target;
 
 typedef struct Method {
@@ -44,8 +48,10 @@ typedef struct Property {
     ObjectKind object;
     const char *interface, *name, *signature;
     PropertyChange change;
-    /* Appends the value, without its variant. work is set for requests. */
-    void (*get)(Server *s, const Work *work, Writer *w);
+    /* Appends the value, without its variant. */
+    void (*get)(Server *s, const Target *target, Writer *w);
+    /* By an administrator, of a string; NULL: read-only. -EBADMSG with the failure set. */
+    int (*set)(Server *s, const char *value, Failure *failure);
 } Property;
 
 extern const Method methods[];
@@ -61,10 +67,16 @@ typedef struct InterfaceXml {
 } InterfaceXml;
 extern const InterfaceXml interfaces[];
 extern const size_t n_interfaces;
+bool target_has_interface(const Target *target, const char *name);
 
 void properties_get(Server *s, const Target *target, DBusMessage *call);
 void properties_get_all(Server *s, const Target *target, DBusMessage *call);
 void properties_set(Server *s, const Target *target, DBusMessage *call);
 /* PropertiesChanged with every property of the Manager that emits. */
 void properties_emit(Server *s);
+/* The same of any object. */
+void properties_emit_of(Server *s, const Target *target, const char *path, const char *interface);
+/* Those of one object and interface, as an a{sv}; "": of every interface. */
+void properties_write(Server *s, const Target *target, const char *interface, bool emitting,
+                      Writer *w);
 void introspect(Server *s, const Target *target, DBusMessage *call);

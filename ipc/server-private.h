@@ -28,6 +28,8 @@ struct Server {
     unsigned n_works;   /* charged: running, or a finished request kept for its client */
     unsigned n_running; /* not finished by the daemon; zero when the server is closed */
     uint64_t next_token;
+    ServerModel *models; /* [n_models] */
+    size_t n_models;
     gid_t admin_group; /* whose members may administer; -1: there is none */
 };
 
@@ -41,3 +43,5 @@ void server_reply_basic(Server *s, DBusMessage *call, int type, const void *valu
 void server_reply_empty(Server *s, DBusMessage *call);
 void server_reply_error(Server *s, DBusMessage *call, ErrorCode code, const char *text);
 void server_reply_failure(Server *s, DBusMessage *call, const Failure *failure);
+/* Takes a signal; NULL, which could not be built, is not sent: what it tells can be asked for. */
+void server_signal(Server *s, DBusMessage *signal);

@@ -7,6 +7,7 @@
 
 #include "engine/base/log.h"
 #include "ipc/methods.h"
+#include "ipc/models.h"
 #include "ipc/names.h"
 #include "ipc/request.h"
 #include "ipc/session.h"
@@ -67,6 +68,14 @@ void server_reply_failure(Server *s, DBusMessage *call, const Failure *failure)
     server_reply_error(s, call, failure->code, failure->message);
 }
 
+void server_signal(Server *s, DBusMessage *signal)
+{
+    if (!signal)
+        return;
+    (void)dbus_connection_send(s->connection, signal, NULL);
+    dbus_message_unref(signal);
+}
+
 /* Whether a path is one of the sender's own below `base`: 1 it is, 0 it lies elsewhere. */
 static int path_is_own(const char *path, const char *base, const char *sender, Failure *failure)
 {
@@ -83,6 +92,22 @@ static int path_is_own(const char *path, const char *base, const char *sender, F
     return 1;
 }
 
+/* The objects that everybody may see. */
+static bool target_find_public(Server *s, const char *path, Target *target)
+{
+    if (strcmp(path, PERCEPT_PATH) == 0)
+        target->kind = OBJECT_MANAGER;
+    else if (strcmp(path, LOG_CONTROL_PATH) == 0)
+        target->kind = OBJECT_LOG;
+    else if (strncmp(path, PERCEPT_MODELS, strlen(PERCEPT_MODELS) - 1) != 0)
+        return false;
+    else if (strlen(path) == strlen(PERCEPT_MODELS) - 1)
+        target->kind = OBJECT_MODELS;
+    else if ((target->model = models_find(s, path)))
+        target->kind = OBJECT_MODEL;
+    return target->kind != OBJECT_NONE;
+}
+
 /* Which object a path names, for this sender. Requests and sessions are their sender's own. */
 static int target_find(Server *s, const char *path, const char *sender, Target *ret_target,
                        Failure *failure)
@@ -91,10 +116,8 @@ static int target_find(Server *s, const char *path, const char *sender, Target *
     int r;
 
     *ret_target = (Target){.peer = p};
-    if (strcmp(path, PERCEPT_PATH) == 0) {
-        ret_target->kind = OBJECT_MANAGER;
+    if (target_find_public(s, path, ret_target))
         return 0;
-    }
     r = path_is_own(path, PERCEPT_REQUESTS, sender, failure);
     if (r > 0) {
         ret_target->kind = OBJECT_REQUEST;
@@ -120,13 +143,11 @@ static int method_find(const Target *target, DBusMessage *call, const Method **r
 {
     const char *interface = dbus_message_get_interface(call);
     const char *member = dbus_message_get_member(call);
-    bool known = !interface;
 
     for (size_t i = 0; i < n_methods; i++) {
         const Method *m = &methods[i];
         if (!(m->objects & target->kind) || (interface && strcmp(m->interface, interface) != 0))
             continue;
-        known = true;
         if (strcmp(m->member, member) != 0)
             continue;
         if (!dbus_message_has_signature(call, m->in))
@@ -134,7 +155,7 @@ static int method_find(const Target *target, DBusMessage *call, const Method **r
         *ret_method = m;
         return 0;
     }
-    if (!known)
+    if (interface && !target_has_interface(target, interface))
         return failure_set(failure, ERROR_UNKNOWN_INTERFACE, "This object has no such interface.");
     return failure_set(failure, ERROR_UNKNOWN_METHOD, "This object has no such method.");
 }
@@ -278,7 +299,8 @@ int server_open(sd_event *event, const char *bus, const ServerFacts *facts,
         return -EIO;
     }
     if (!dbus_connection_add_filter(s->connection, on_signal, s, NULL) ||
-        !dbus_connection_register_fallback(s->connection, PERCEPT_PATH, &vtable, s))
+        !dbus_connection_register_fallback(s->connection, PERCEPT_PATH, &vtable, s) ||
+        !dbus_connection_register_object_path(s->connection, LOG_CONTROL_PATH, &vtable, s))
         return -ENOMEM;
     r = server_take_name(s);
     if (r >= 0)
@@ -316,6 +338,7 @@ static void connection_close(Server *s)
     dbus_connection_flush(s->connection);
     dbus_connection_remove_filter(s->connection, on_signal, s);
     dbus_connection_unregister_object_path(s->connection, PERCEPT_PATH);
+    dbus_connection_unregister_object_path(s->connection, LOG_CONTROL_PATH);
     dbus_connection_close(s->connection);
     dbus_connection_unref(s->connection);
 }
@@ -334,6 +357,7 @@ Server *server_close(Server *s)
         connection_close(s);
     }
     sd_event_unref(s->event);
+    free(s->models);
     free(s);
     return NULL;
 }

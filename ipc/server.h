@@ -22,6 +22,16 @@ typedef struct ServerFacts {
         space_length; /* dimension of a whole vector; halves down to a quarter are offered too */
 } ServerFacts;
 
+/* An installed model, shown to everybody. */
+typedef struct ServerModel {
+    char name[LIMIT_MODEL_NAME + 1];
+    bool selected;     /* the next call runs on it */
+    const char *state; /* a static word: "installed", "loading", "ready" or "failed" */
+    uint64_t bytes;    /* of the file */
+    char digest[LIMIT_MODEL_NAME + 1]; /* "" until it was loaded once, like what follows */
+    uint32_t dimension, context_length;
+} ServerModel;
+
 typedef struct ServerEvents {
     const Handlers *handlers;
     /* The bus has gone, or has taken the name from us. */
@@ -39,6 +49,8 @@ int server_open(sd_event *event, const char *bus, const ServerFacts *facts,
                 const ServerEvents *events, Server **ret_server);
 /* Tells the clients that State, Backend or DegradedReason changed. */
 void server_status_changed(Server *s);
+/* The models that are installed, of which there may have been others before. Copied. */
+void server_models_changed(Server *s, const ServerModel *models, size_t n);
 /* Calls and requests that the daemon has not finished yet. */
 unsigned server_works_open(const Server *s);
 /* Asks the daemon to cancel all work. */

@@ -31,6 +31,7 @@ typedef struct Fake {
     Server *server;
     unsigned running, cancelled, paused;
     char reason[64];
+    char log[2][16];
 } Fake;
 
 typedef struct FakeJob {
@@ -293,6 +294,23 @@ static void status(void *userdata, ServiceStatus *ret_status)
     *ret_status = (ServiceStatus){"ready", "none", fake->reason, fake->running};
 }
 
+static const char *get_log(void *userdata, LogSetting setting)
+{
+    Fake *fake = userdata;
+
+    return fake->log[setting];
+}
+
+static int set_log(void *userdata, LogSetting setting, const char *value, Failure *failure)
+{
+    Fake *fake = userdata;
+
+    if (strlen(value) >= sizeof fake->log[setting])
+        return failure_set(failure, ERROR_INVALID_ARGS, "There is no such word.");
+    strcpy(fake->log[setting], value);
+    return 0;
+}
+
 static void lost(void *userdata)
 {
     Fake *fake = userdata;
@@ -326,10 +344,10 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *si,
 int main(int argc, char **argv)
 {
     static const char *const modalities[] = {"text", "image", "audio", NULL};
-    static const Handlers handlers = {start,         cancel,     pause_work, open_session,
-                                      close_session, administer, status};
+    static const Handlers handlers = {start,      cancel, pause_work, open_session, close_session,
+                                      administer, status, get_log,    set_log};
     static const ServerFacts facts = {"0", modalities, SPACE};
-    Fake fake = {0};
+    Fake fake = {.log = {"info", "console"}};
     const ServerEvents events = {&handlers, lost, quota_hit, &fake};
     sigset_t signals;
     int r;

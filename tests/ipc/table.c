@@ -13,8 +13,9 @@ int main(void)
         printf("method %s %s '%s' '%s'\n", methods[i].interface, methods[i].member, methods[i].in,
                methods[i].out);
     for (size_t i = 0; i < n_properties; i++)
-        printf("property %s %s '%s' %s\n", properties[i].interface, properties[i].name,
-               properties[i].signature, changes[properties[i].change]);
+        printf("property %s %s '%s' %s %s\n", properties[i].interface, properties[i].name,
+               properties[i].signature, changes[properties[i].change],
+               properties[i].set ? "readwrite" : "read");
     for (size_t i = 0; i < n_interfaces; i++)
         printf("interface %s\n", interfaces[i].name);
     return 0;

@@ -29,8 +29,8 @@ def lines_of(path):
                        f" '{signature(method, 'out')}'")
         for entry in interface.findall("property"):
             change = {a.get("name"): a.get("value") for a in entry.findall("annotation")}[EMITS]
-            assert entry.get("access") == "read"
-            yield f"property {name} {entry.get('name')} '{entry.get('type')}' {change}"
+            yield (f"property {name} {entry.get('name')} '{entry.get('type')}' {change}"
+                   f" {entry.get('access')}")
 
 
 class Table(unittest.TestCase):
