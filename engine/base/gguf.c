@@ -95,8 +95,7 @@ static int read_string(Reader *r, const char *what, const char **ret_data, size_
     return 0;
 }
 
-/* Names go into messages and files: visible ASCII without blanks. */
-static bool name_ok(const char *name, size_t length, size_t most)
+bool gguf_name_ok(const char *name, size_t length, size_t most)
 {
     if (length == 0 || length > most)
         return false;
@@ -219,7 +218,7 @@ static int read_key(Reader *r, GgufKey *key)
 
     if (e < 0)
         return e;
-    if (!name_ok(key->name, key->name_length, GGUF_KEY_LENGTH_MAX))
+    if (!gguf_name_ok(key->name, key->name_length, GGUF_KEY_LENGTH_MAX))
         return reader_fail(r, -EBADMSG, "a key's name is empty, too long or not plain text");
     snprintf(what, sizeof what, "key '%.*s'", (int)key->name_length, key->name);
 
@@ -287,7 +286,7 @@ static int read_tensor(Reader *r, GgufTensor *tensor)
 
     if (e < 0)
         return e;
-    if (!name_ok(name, length, GGUF_NAME_LENGTH_MAX))
+    if (!gguf_name_ok(name, length, GGUF_NAME_LENGTH_MAX))
         return reader_fail(r, -EBADMSG, "a tensor's name is empty, too long or not plain text");
     tensor->name = malloc(length + 1);
     if (!tensor->name)
@@ -470,8 +469,10 @@ void gguf_deinit(Gguf *gguf)
 {
     for (size_t i = 0; i < gguf->n_keys; i++)
         free(gguf->keys[i].strings);
-    for (size_t i = 0; i < gguf->n_tensors; i++)
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
         free(gguf->tensors[i].name);
+        free(gguf->tensors[i].experts);
+    }
     free(gguf->keys);
     free(gguf->tensors);
     *gguf = (Gguf){0};

@@ -5,6 +5,7 @@
  * Nothing is copied but names; strings and data stay views into the bytes.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,7 @@ typedef struct GgufKey {
 typedef struct GgufTensor {
     char *name;
     Tensor tensor;
+    const void **experts; /* [ne[2]]: slabs that do not follow each other; tensor.data is NULL */
 } GgufTensor;
 
 typedef struct Gguf {
@@ -62,6 +64,8 @@ typedef struct Gguf {
 int gguf_parse(const void *data, size_t size, Gguf *ret_gguf, char *error, size_t error_size);
 void gguf_deinit(Gguf *gguf);
 
+/* Names go into messages and files: 1 to `most` of visible ASCII without blanks. */
+bool gguf_name_ok(const char *name, size_t length, size_t most);
 /* Unaligned little-endian numbers. */
 uint32_t gguf_load_u32(const void *p);
 uint64_t gguf_load_u64(const void *p);

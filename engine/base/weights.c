@@ -19,6 +19,12 @@ typedef struct NameTable {
     size_t mask;
 } NameTable;
 
+/* Tensors in another form than the file's, which live as long as the weights. */
+typedef struct Owned {
+    struct Owned *next;
+    void *data;
+} Owned;
+
 struct Weights {
     const void *data;
     size_t size;
@@ -26,6 +32,7 @@ struct Weights {
     Gguf gguf;
     uint64_t seed;
     NameTable keys, tensors;
+    Owned *owned;
     char digest[65];
     char error[WEIGHTS_ERROR_MAX];
 };
@@ -163,6 +170,11 @@ Weights *weights_close(Weights *w)
 {
     if (!w)
         return NULL;
+    for (Owned *o = w->owned, *next; o; o = next) {
+        next = o->next;
+        free(o->data);
+        free(o);
+    }
     gguf_deinit(&w->gguf);
     free(w->keys.slots);
     free(w->tensors.slots);
@@ -221,6 +233,18 @@ int weights_get_f32(const Weights *w, const char *key, float *ret_value)
     if (k->type != GGUF_F32)
         return -EBADMSG;
     *ret_value = f32_from_bits(gguf_load_u32(k->value));
+    return 0;
+}
+
+int weights_get_bool(const Weights *w, const char *key, bool *ret_value)
+{
+    const GgufKey *k = key_find(w, key);
+
+    if (!k)
+        return -ENOENT;
+    if (k->type != GGUF_BOOL)
+        return -EBADMSG;
+    *ret_value = *k->value != 0;
     return 0;
 }
 
@@ -288,24 +312,24 @@ int weights_get_i32s(const Weights *w, const char *key, int32_t *ret_values, siz
     return 0;
 }
 
-const Tensor *weights_find(const Weights *w, const char *name)
+static const GgufTensor *tensor_find(const Weights *w, const char *name)
 {
     uint32_t slot = *table_slot(w, &w->tensors, tensor_name, (WeightsString){name, strlen(name)});
 
-    return slot ? &w->gguf.tensors[slot - 1].tensor : NULL;
+    return slot ? &w->gguf.tensors[slot - 1] : NULL;
 }
 
-int weights_need(Weights *w, const char *name, DType dtype, uint32_t n_dims, const int64_t *ne,
-                 Tensor *ret_tensor)
+const Tensor *weights_find(const Weights *w, const char *name)
 {
-    const Tensor *t = weights_find(w, name);
+    const GgufTensor *entry = tensor_find(w, name);
 
+    return entry && !entry->experts ? &entry->tensor : NULL;
+}
+
+static int shape_check(Weights *w, const char *name, const Tensor *t, uint32_t n_dims,
+                       const int64_t *ne)
+{
     assert(n_dims <= TENSOR_DIMS);
-    if (!t)
-        return weights_fail(w, -ENOENT, "tensor '%s' is missing", name);
-    if (t->dtype != dtype)
-        return weights_fail(w, -EBADMSG, "tensor '%s' is %s, not %s", name, dtype_name(t->dtype),
-                            dtype_name(dtype));
     if (t->n_dims != n_dims)
         return weights_fail(w, -EBADMSG, "tensor '%s' has %u dimensions, not %u", name, t->n_dims,
                             n_dims);
@@ -314,7 +338,110 @@ int weights_need(Weights *w, const char *name, DType dtype, uint32_t n_dims, con
             return weights_fail(w, -EBADMSG,
                                 "tensor '%s' has %lld values in dimension %u, not %lld", name,
                                 (long long)t->ne[i], i, (long long)ne[i]);
+    return 0;
+}
+
+int weights_need_matrix(Weights *w, const char *name, uint32_t n_dims, const int64_t *ne,
+                        Tensor *ret_tensor)
+{
+    const Tensor *t = weights_find(w, name);
+    int r;
+
+    if (!t)
+        return weights_fail(w, -ENOENT, "tensor '%s' is missing", name);
+    r = shape_check(w, name, t, n_dims, ne);
+    if (r < 0)
+        return r;
     *ret_tensor = *t;
+    return 0;
+}
+
+int weights_need(Weights *w, const char *name, DType dtype, uint32_t n_dims, const int64_t *ne,
+                 Tensor *ret_tensor)
+{
+    const Tensor *t = weights_find(w, name);
+
+    if (t && t->dtype != dtype)
+        return weights_fail(w, -EBADMSG, "tensor '%s' is %s, not %s", name, dtype_name(t->dtype),
+                            dtype_name(dtype));
+    return weights_need_matrix(w, name, n_dims, ne, ret_tensor);
+}
+
+/* Memory that lives as long as the weights; NULL when there is none. */
+static void *owned_new(Weights *w, size_t bytes)
+{
+    Owned *o = malloc(sizeof *o);
+
+    if (!o)
+        return NULL;
+    o->data = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!o->data) {
+        free(o);
+        return NULL;
+    }
+    o->next = w->owned;
+    w->owned = o;
+    return o->data;
+}
+
+/* Halves to floats, once. */
+static int tensor_widen(Weights *w, const char *name, const Tensor *t, Tensor *ret_tensor)
+{
+    size_t bytes = 2 * tensor_bytes(t), n = bytes / sizeof(float);
+    const char *from = t->data;
+    float *to;
+
+    if (bytes > WEIGHTS_VECTOR_MAX)
+        return weights_fail(w, -EFBIG, "tensor '%s' is %s and too large to be widened to F32", name,
+                            dtype_name(t->dtype));
+    to = owned_new(w, bytes);
+    if (!to)
+        return weights_fail(w, -ENOMEM, "no memory for tensor '%s'", name);
+    for (size_t i = 0; i < n; i++)
+        to[i] = f16_load(from + 2 * i);
+    *ret_tensor = *t;
+    ret_tensor->dtype = DTYPE_F32;
+    ret_tensor->data = to;
+    return 0;
+}
+
+int weights_need_vector(Weights *w, const char *name, uint32_t n_dims, const int64_t *ne,
+                        Tensor *ret_tensor)
+{
+    Tensor t;
+    int r = weights_need_matrix(w, name, n_dims, ne, &t);
+
+    if (r < 0)
+        return r;
+    if (t.dtype == DTYPE_F16)
+        return tensor_widen(w, name, &t, ret_tensor);
+    if (t.dtype != DTYPE_F32)
+        return weights_fail(w, -EBADMSG, "tensor '%s' is %s, not F32 or F16", name,
+                            dtype_name(t.dtype));
+    *ret_tensor = t;
+    return 0;
+}
+
+int weights_need_experts(Weights *w, const char *name, const int64_t ne[3], Tensor *ret_experts)
+{
+    const GgufTensor *entry = tensor_find(w, name);
+    int r;
+
+    if (!entry)
+        return weights_fail(w, -ENOENT, "tensor '%s' is missing", name);
+    r = shape_check(w, name, &entry->tensor, 3, ne);
+    if (r < 0)
+        return r;
+    for (int64_t i = 0; i < entry->tensor.ne[2]; i++) {
+        Tensor whole = entry->tensor;
+
+        if (entry->experts) {
+            whole.ne[2] = 1;
+            whole.data = entry->experts[i];
+            ret_experts[i] = tensor_slab(&whole, 0);
+        } else
+            ret_experts[i] = tensor_slab(&whole, i);
+    }
     return 0;
 }
 

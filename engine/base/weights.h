@@ -40,6 +40,7 @@ DEFINE_CLEANUP(Weights *, weights_close);
  * are read as u32 when the value fits. */
 int weights_get_u32(const Weights *w, const char *key, uint32_t *ret_value);
 int weights_get_f32(const Weights *w, const char *key, float *ret_value);
+int weights_get_bool(const Weights *w, const char *key, bool *ret_value);
 int weights_get_string(const Weights *w, const char *key, WeightsString *ret_value);
 /* Arrays of strings: how many, and one of them. -EBADMSG also when index is past the end. */
 int weights_get_strings(const Weights *w, const char *key, size_t *ret_count);
@@ -49,13 +50,25 @@ int weights_array_length(const Weights *w, const char *key, size_t *ret_count);
 /* Copies an array of i32 or u32 that has exactly `count` elements. */
 int weights_get_i32s(const Weights *w, const char *key, int32_t *ret_values, size_t count);
 
-/* A tensor by name; NULL when missing. */
+/* A tensor by name; NULL when missing, and for experts that do not lie in one piece. */
 const Tensor *weights_find(const Weights *w, const char *name);
 /* A tensor that must be there with this type and shape (0 = any): -ENOENT or -EBADMSG
  * otherwise; the sentence is kept in the weights and read by weights_error(). ne has n_dims
  * entries, innermost first. */
 int weights_need(Weights *w, const char *name, DType dtype, uint32_t n_dims, const int64_t *ne,
                  Tensor *ret_tensor);
+/* The same with any type. */
+int weights_need_matrix(Weights *w, const char *name, uint32_t n_dims, const int64_t *ne,
+                        Tensor *ret_tensor);
+/* The same as F32: F16 is widened into memory that the weights own, of at most this
+ * many bytes. For vectors and routers. */
+#define WEIGHTS_VECTOR_MAX (64u << 20)
+int weights_need_vector(Weights *w, const char *name, uint32_t n_dims, const int64_t *ne,
+                        Tensor *ret_tensor);
+/* Matrices of one shape that belong together, however they lie in the file, under the name that GGUF
+ * has for all of them ("blk.0.ffn_gate_exps.weight"): ne [in, out, n], as above, and n matrices
+ * [out, in] of any type. */
+int weights_need_experts(Weights *w, const char *name, const int64_t ne[3], Tensor *ret_experts);
 const char *weights_error(const Weights *w);
 /* Keeps a sentence for weights_error() and returns `error`: for readers above this layer that
  * refuse a key's value. */

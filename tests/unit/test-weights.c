@@ -289,6 +289,75 @@ static void test_tensors(void)
     bytes_free(&b);
 }
 
+/* A truth value, an F16 vector [3], and two experts [2, 32] in Q8_0. */
+static Bytes build_forms(void)
+{
+    static const uint16_t halves[] = {0x3c00, 0xc000, 0x3800}; /* 1, -2, 0.5 */
+    Bytes b = {0};
+
+    bytes_put(&b, "GGUF", 4);
+    bytes_u32(&b, 3);
+    bytes_u64(&b, 2);
+    bytes_u64(&b, 1);
+    put_name(&b, "truth");
+    bytes_u32(&b, BOOL);
+    bytes_u8(&b, 1);
+    put_name(&b, "vector");
+    bytes_u32(&b, 1);
+    bytes_u64(&b, 3);
+    bytes_u32(&b, 1);
+    bytes_u64(&b, 0);
+    put_name(&b, "experts");
+    bytes_u32(&b, 3);
+    for (int i = 0; i < 3; i++)
+        bytes_u64(&b, i == 0 ? 32 : 2);
+    bytes_u32(&b, 8);
+    bytes_u64(&b, 32);
+    bytes_align(&b, 32);
+    for (int i = 0; i < 3; i++) {
+        bytes_u8(&b, (uint8_t)halves[i]);
+        bytes_u8(&b, (uint8_t)(halves[i] >> 8));
+    }
+    bytes_align(&b, 32);
+    for (int i = 0; i < 4 * 34; i++)
+        bytes_u8(&b, (uint8_t)i);
+    return b;
+}
+
+static void test_forms(void)
+{
+    Bytes b = build_forms();
+    _cleanup_free_ void *data = NULL;
+    _cleanup_(weights_closep) Weights *w = open_sound(&b, &data);
+    const int64_t any[] = {0, 0, 0}, few[] = {32, 2, 3};
+    Tensor t, experts[2];
+    bool truth = false;
+
+    ASSERT_OK(weights_get_bool(w, "truth", &truth));
+    ASSERT(truth);
+    ASSERT_ERROR(weights_get_bool(w, "none", &truth), ENOENT);
+
+    ASSERT_OK(weights_need_matrix(w, "vector", 1, any, &t));
+    ASSERT_EQ(t.dtype, DTYPE_F16);
+    ASSERT_OK(weights_need_vector(w, "vector", 1, any, &t));
+    ASSERT_EQ(t.dtype, DTYPE_F32);
+    ASSERT(((const float *)t.data)[0] == 1 && ((const float *)t.data)[1] == -2 &&
+           ((const float *)t.data)[2] == 0.5f);
+    ASSERT_ERROR(weights_need_vector(w, "experts", 3, any, &t), EBADMSG);
+    ASSERT(strstr(weights_error(w), "'experts' is Q8_0"));
+    ASSERT_ERROR(weights_need_vector(w, "none", 1, any, &t), ENOENT);
+
+    ASSERT_OK(weights_need_experts(w, "experts", any, experts));
+    ASSERT(experts[0].data == weights_find(w, "experts")->data);
+    ASSERT_EQ((const char *)experts[1].data - (const char *)experts[0].data, 2 * 34);
+    ASSERT(experts[1].n_dims == 2 && experts[1].ne[0] == 32 && experts[1].ne[1] == 2);
+    ASSERT_ERROR(weights_need_experts(w, "experts", few, experts), EBADMSG);
+    ASSERT(strstr(weights_error(w), "'experts' has 2 values in dimension 2, not 3"));
+    ASSERT_ERROR(weights_need_experts(w, "vector", any, experts), EBADMSG);
+    ASSERT_ERROR(weights_need_experts(w, "none", any, experts), ENOENT);
+    bytes_free(&b);
+}
+
 /* Every prefix of a sound file is refused. */
 static void test_prefixes(void)
 {
@@ -360,6 +429,7 @@ int main(void)
     RUN(test_lies);
     RUN(test_keys);
     RUN(test_tensors);
+    RUN(test_forms);
     RUN(test_prefixes);
     RUN(test_damage);
     RUN(test_files);
