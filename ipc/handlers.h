@@ -62,7 +62,9 @@ typedef struct CallOptions {
     uint32_t max_tokens;  /* 0 = the daemon's own default */
     double effort, temperature, top_p;
     uint64_t seed;
-    String system; /* data NULL = none */
+    String system;       /* data NULL = none */
+    const char *session; /* path, in the message; NULL = none */
+    bool signals;        /* the client wants to be told by signals, too */
     char handle_token[LIMIT_HANDLE_TOKEN + 1];
 } CallOptions;
 

@@ -161,6 +161,25 @@ static int read_seed(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *
     return 0;
 }
 
+static int read_session(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                        Failure *failure)
+{
+    (void)facts, (void)failure;
+    args->options.session = get_string(iter);
+    return 0;
+}
+
+static int read_signals(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                        Failure *failure)
+{
+    dbus_bool_t signals;
+
+    (void)facts, (void)failure;
+    dbus_message_iter_get_basic(iter, &signals);
+    args->options.signals = signals;
+    return 0;
+}
+
 static int read_system(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
                        Failure *failure)
 {
@@ -216,6 +235,8 @@ static const struct {
     { "max_tokens",   "u",      ASK,                    read_max_tokens },
     { "region",       "(uuuu)", MEDIA | CLASSIFY | ASK, read_region },
     { "seed",         "t",      ASK,                    read_seed },
+    { "session",      "o",      ASK,                    read_session },
+    { "signals",      "b",      ASK,                    read_signals },
     { "system",       "s",      ASK,                    read_system },
     { "temperature",  "d",      ASK,                    read_temperature },
     { "top_p",        "d",      ASK,                    read_top_p },

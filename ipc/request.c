@@ -56,7 +56,65 @@ int request_new(Work *w, Failure *failure)
         return -ENOMEM;
     w->request->path = steal_ptr(&path);
     w->request->stage = "received";
+    w->request->signals = w->args.options.signals;
     return 0;
+}
+
+/* To the client alone, and never without being asked for: others must not see it. NULL: there is
+ * nobody to tell, or no memory; what a signal tells can be asked for. */
+static DBusMessage *signal_begin(const Work *w, const char *member, Writer *writer)
+{
+    const Request *q = w->request;
+    DBusMessage *m =
+        q->signals && w->peer ? dbus_message_new_signal(q->path, PERCEPT_REQUEST, member) : NULL;
+
+    if (m && !dbus_message_set_destination(m, w->peer->name)) {
+        dbus_message_unref(m);
+        return NULL;
+    }
+    if (m)
+        writer_init(writer, m);
+    return m;
+}
+
+static void signal_text(Work *w)
+{
+    Request *q = w->request;
+    Writer writer;
+    DBusMessage *m = q->signalled < q->text.length ? signal_begin(w, "Text", &writer) : NULL;
+
+    if (!m)
+        return;
+    writer_string(&writer, q->text.data + q->signalled);
+    q->signalled = q->text.length;
+    server_signal(w->server, writer_end_message(&writer, m));
+}
+
+static void signal_progress(Work *w)
+{
+    Writer writer;
+    DBusMessage *m = signal_begin(w, "Advanced", &writer);
+
+    if (!m)
+        return;
+    writer_string(&writer, w->request->stage);
+    writer_basic(&writer, DBUS_TYPE_DOUBLE, &w->request->progress);
+    server_signal(w->server, writer_end_message(&writer, m));
+}
+
+/* result NULL: there was no memory for it. */
+static void signal_done(Work *w, DBusMessage *result)
+{
+    const char *error = result ? dbus_message_get_error_name(result) : DBUS_ERROR_NO_MEMORY;
+    Writer writer;
+    DBusMessage *m;
+
+    signal_text(w);
+    m = signal_begin(w, "Done", &writer);
+    if (!m)
+        return;
+    writer_string(&writer, error ? error : "");
+    server_signal(w->server, writer_end_message(&writer, m));
 }
 
 void request_free(Request *q)
@@ -186,6 +244,7 @@ void work_text(Work *w, const char *bytes, size_t n)
         return;
     if (text_append(&w->request->text, bytes, n) < 0)
         w->request->text_lost = true;
+    signal_text(w);
     request_pump(w);
 }
 
@@ -193,6 +252,7 @@ void work_progress(Work *w, const char *stage, double progress)
 {
     w->request->stage = stage;
     w->request->progress = progress;
+    signal_progress(w);
     request_pump(w);
 }
 
@@ -218,6 +278,7 @@ void request_ended(Work *w, DBusMessage *result)
         dbus_message_unref(q->waiters[i]);
     }
     q->n_waiters = 0;
+    signal_done(w, result);
     request_pump(w);
     if (sd_event_add_time_relative(w->server->event, &q->expire, CLOCK_MONOTONIC,
                                    (uint64_t)REQUEST_KEEP_SEC * 1000000, 0, on_expire, w) < 0)

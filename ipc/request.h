@@ -20,6 +20,8 @@ struct Request {
     DBusMessage *waiters[LIMIT_WAITERS];
     size_t n_waiters;
     sd_event_source *expire;
+    bool signals;     /* the client asked for them... */
+    size_t signalled; /* ... and was told this many bytes of text */
 
     bool stream_opened;
     Stream *stream;

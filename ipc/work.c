@@ -95,10 +95,35 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-static int work_prepare(Work *w, WorkKind kind, Failure *failure)
+/* b: of the method that was called; NULL: the question names its session, if it has one. */
+static int work_join(Work *w, BusSession *b, Failure *failure)
+{
+    const char *path = w->args.options.session;
+    BusSession *named = path ? session_find(w->peer, path) : b;
+
+    if (path && !named)
+        return failure_set(failure, ERROR_UNKNOWN_OBJECT,
+                           "This connection has no such session open.");
+    if (b && named != b)
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "The option session names another session than this.");
+    if (!named)
+        return 0;
+    if (named->work)
+        return failure_set(failure, ERROR_BUSY,
+                           "The session has a question in hand: wait for its answer.");
+    named->work = w;
+    w->session = named;
+    w->conversation = named->conversation;
+    return 0;
+}
+
+static int work_prepare(Work *w, WorkKind kind, BusSession *session, Failure *failure)
 {
     int r = args_read(w->call, kind, w->server->facts, &w->args, failure);
 
+    if (r >= 0)
+        r = work_join(w, session, failure);
     if (r >= 0 && kind == WORK_ASK)
         r = request_new(w, failure);
     if (r >= 0 && w->args.options.deadline_ms > 0)
@@ -126,12 +151,7 @@ static void start_in(Peer *p, WorkKind kind, BusSession *session, DBusMessage *c
         server_reply_error(s, call, ERROR_NO_MEMORY, "Out of memory.");
         return;
     }
-    if (session) {
-        session->work = w;
-        w->session = session;
-        w->conversation = session->conversation;
-    }
-    r = work_prepare(w, kind, &failure);
+    r = work_prepare(w, kind, session, &failure);
     /* A call that the daemon finishes at once is gone when start() returns; a request stays
      * until it is released. */
     if (r >= 0)
@@ -152,11 +172,7 @@ void work_start(Peer *p, WorkKind kind, DBusMessage *call)
 
 void work_ask_in(BusSession *b, DBusMessage *call)
 {
-    if (b->work)
-        server_reply_error(b->peer->server, call, ERROR_BUSY,
-                           "The session has a question in hand: wait for its answer.");
-    else
-        start_in(b->peer, WORK_ASK, b, call);
+    start_in(b->peer, WORK_ASK, b, call);
 }
 
 void work_cancel(Work *w)

@@ -109,6 +109,24 @@ class Sessions(DaemonTest):
         session.close()
         self.refused("Cancelled", request.wait)
 
+    def test_by_option(self):
+        """Ask of the manager with the option is Ask of the session."""
+        expected = self.talk("Count to 3.", "And then?")
+        session, another = self.client.open_session(), self.client.open_session()
+        option = {"session": dbus.ObjectPath(session.path), "max_tokens": dbus.UInt32(8)}
+        self.assertEqual(self.finish(self.client.ask("Count to 3.", **option)), expected[0])
+        self.assertEqual(self.finish(session.ask("And then?", **option)), expected[1])
+        self.refused("InvalidArgs", another.ask, "And then?", **option)
+        self.refused("InvalidArgs", self.client.ask, "x", session=str(session.path))
+        request = self.client.ask("Tell me more.", session=option["session"], **LONG)
+        self.refused("Busy", self.client.ask, "And then?", **option)
+        self.refused("Busy", session.ask, "And then?")
+        request.release()
+        self.refused("UnknownObject", self.another_client().ask, "And then?", **option)
+        session.close()
+        self.refused("UnknownObject", self.client.ask, "And then?", **option)
+        another.close()
+
     def test_of_its_connection_only(self):
         session = self.client.open_session()
         other = self.another_client()
