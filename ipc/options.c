@@ -333,6 +333,7 @@ int options_read(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args
 int options_read_none(DBusMessage *call, Failure *failure)
 {
     DBusMessageIter iter, entries, entry;
+    size_t foreign_left = LIMIT_FOREIGN_BYTES;
     unsigned n = 0;
 
     dbus_message_iter_init(call, &iter);
@@ -343,6 +344,8 @@ int options_read_none(DBusMessage *call, Failure *failure)
         if (++n > LIMIT_OPTIONS || strncmp(get_string(&entry), "x-", 2) != 0)
             return failure_set(failure, ERROR_INVALID_ARGS,
                                "Unknown option: leave it out, or call it x- something.");
+        if (foreign_check(&entry, &foreign_left, failure) < 0)
+            return -EBADMSG;
     }
     return 0;
 }

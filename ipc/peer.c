@@ -81,8 +81,9 @@ void peer_left(Peer *p)
     peer_free(p);
 }
 
-/* Answers the calls that waited for the uid; without one, the sender is nobody we can charge. */
-static void peer_resume(Peer *p)
+/* Answers the calls that waited for the uid; without one, the sender is nobody we can charge.
+ * error: why there is none. */
+static void peer_resume(Peer *p, int error)
 {
     Server *s = p->server;
     DBusMessage *waiting[LIMIT_CALLS_PER_CONNECTION];
@@ -96,6 +97,8 @@ static void peer_resume(Peer *p)
     for (size_t i = 0; i < n; i++) {
         if (known)
             server_dispatch(s, waiting[i]);
+        else if (error == -ENOMEM)
+            server_reply_error(s, waiting[i], ERROR_NO_MEMORY, "Out of memory.");
         else
             server_reply_error(s, waiting[i], ERROR_ACCESS_DENIED,
                                "The bus does not know your uid.");
@@ -136,11 +139,13 @@ static void read_credential(DBusMessageIter *entry, gid_t group, bool *member, b
         *member = group != (gid_t)-1 && groups_have(&value, group);
 }
 
-static void peer_read(Peer *p, DBusMessage *reply)
+/* -ENOENT: the bus does not know the uid. */
+static int peer_read(Peer *p, DBusMessage *reply)
 {
     DBusMessageIter iter, entries, entry;
     bool member = false, known = false;
     dbus_uint32_t uid = 0;
+    int r;
 
     dbus_message_iter_init(reply, &iter);
     dbus_message_iter_recurse(&iter, &entries);
@@ -149,24 +154,24 @@ static void peer_read(Peer *p, DBusMessage *reply)
         dbus_message_iter_recurse(&entries, &entry);
         read_credential(&entry, p->server->admin_group, &member, &known, &uid);
     }
-    if (!known)
-        return;
-    (void)user_get(p->server, uid, &p->user);
-    p->admin = member || uid == 0 || uid == geteuid();
+    r = known ? user_get(p->server, uid, &p->user) : -ENOENT;
+    p->admin = r >= 0 && (member || uid == 0 || uid == geteuid());
+    return r;
 }
 
 static void on_credentials(DBusPendingCall *pending, void *userdata)
 {
     Peer *p = userdata;
     DBusMessage *reply = dbus_pending_call_steal_reply(pending);
+    int r = -ENOENT;
 
     dbus_pending_call_unref(p->asking);
     p->asking = NULL;
     if (dbus_message_get_type(reply) == DBUS_MESSAGE_TYPE_METHOD_RETURN &&
         dbus_message_has_signature(reply, "a{sv}"))
-        peer_read(p, reply);
+        r = peer_read(p, reply);
     dbus_message_unref(reply);
-    peer_resume(p);
+    peer_resume(p, r);
 }
 
 static int peer_ask(Peer *p)

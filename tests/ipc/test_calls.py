@@ -185,7 +185,13 @@ class Options(FakeTest):
         self.refused("TooLarge", self.client.embed, "a",
                      **{"x-numbers": dbus.Array(range(20000), signature="u")})
         request = self.client.ask("hang")
-        self.refused("InvalidArgs", request.call, "OpenStream", "a{sv}", {"colour": "red"})
+        for call in (lambda options: request.call("OpenStream", "a{sv}", options),
+                     lambda options: self.client.call("OpenSession", "a{sv}", options)):
+            self.refused("InvalidArgs", call, {"colour": "red"})
+            self.refused("InvalidArgs", call, {f"x-{n}": "red" for n in range(33)})
+            self.refused("TooLarge", call, {"x-colour": "red" * 30000})
+            self.refused("TooLarge", call, {f"x-{n}": "red" * 1000 for n in range(30)})
+            call({"x-colour": "red"})
         request.release()
 
     def test_given_twice(self):
