@@ -321,16 +321,27 @@ unsigned server_works_open(const Server *s)
     return s->n_running;
 }
 
-void server_cancel_all(Server *s)
+static Work *work_to_stop(Server *s)
 {
     Peer *p;
-    Work *w, *next;
+    Work *w;
 
     LIST_FOREACH(p, &s->peers, link)
-        for (w = LIST_FIRST(&p->works); w; w = next) {
-            next = LIST_NEXT(w, link); /* cancelling may free this one */
-            work_cancel(w);
-        }
+        LIST_FOREACH(w, &p->works, link)
+            if (!w->ended && !w->stopping)
+                return w;
+    return NULL;
+}
+
+void server_cancel_all(Server *s)
+{
+    Work *w;
+
+    /* From the start each time: cancelling one may free it, and others. */
+    while ((w = work_to_stop(s))) {
+        w->stopping = true;
+        work_cancel(w);
+    }
 }
 
 static void connection_close(Server *s)

@@ -23,6 +23,7 @@ struct Work {
     uint64_t arrived_usec;
     sd_event_source *deadline;
     bool timed_out;
+    bool stopping; /* the daemon was asked to cancel everything, this included */
     bool ended;
     Request *request; /* NULL unless WORK_ASK */
 };
