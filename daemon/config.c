@@ -141,16 +141,33 @@ static int set_key(Config *c, const char *section, char *line, unsigned number, 
     return fail(error, number, "no such key in section [%.32s]", section);
 }
 
+/* 1: a line, without its end; 0: no more of them. */
+static int read_line(FILE *file, char line[LINE_SIZE], unsigned number, char *error)
+{
+    size_t n = 0;
+    int c;
+
+    while ((c = getc(file)) != EOF && c != '\n') {
+        if (c == '\0')
+            return fail(error, number, "holds a NUL byte");
+        if (n == LINE_SIZE - 1)
+            return fail(error, number, "too long");
+        line[n++] = (char)c;
+    }
+    line[n] = '\0';
+    return n > 0 || c != EOF;
+}
+
 static int read_lines(FILE *file, Config *c, char *error)
 {
     char line[LINE_SIZE], section[64] = "";
+    int r;
 
-    for (unsigned number = 1; fgets(line, sizeof line, file); number++) {
-        bool whole = strlen(line) + 1 < sizeof line; /* before blanks are stripped from it */
+    for (unsigned number = 1; (r = read_line(file, line, number, error)) > 0; number++) {
         char *s = strip(line);
         size_t n = strlen(s);
 
-        if (number > LINES_MAX || !whole)
+        if (number > LINES_MAX)
             return fail(error, number, "too long");
         if (n == 0 || *s == '#' || *s == ';')
             continue;
@@ -161,11 +178,11 @@ static int read_lines(FILE *file, Config *c, char *error)
             strcpy(section, s + 1);
             continue;
         }
-        int r = set_key(c, section, s, number, error);
+        r = set_key(c, section, s, number, error);
         if (r < 0)
             return r;
     }
-    return ferror(file) ? fail(error, 0, "cannot be read") : 0;
+    return r >= 0 && ferror(file) ? fail(error, 0, "cannot be read") : r;
 }
 
 int config_load(const char *path, Config *ret_config, char ret_error[CONFIG_ERROR_MAX])

@@ -5,17 +5,22 @@
 #include "engine/cpu/cpuid.h"
 #include "tests/test.h"
 
-static int load(const char *text, Config *ret_config, char *ret_error)
+static int load_bytes(const char *text, size_t n, Config *ret_config, char *ret_error)
 {
     char path[] = "/tmp/perceptd-config-XXXXXX";
     int fd = mkstemp(path), r;
 
     ASSERT(fd >= 0);
-    ASSERT_EQ(write(fd, text, strlen(text)), strlen(text));
+    ASSERT_EQ(write(fd, text, n), n);
     close(fd);
     r = config_load(path, ret_config, ret_error);
     unlink(path);
     return r;
+}
+
+static int load(const char *text, Config *ret_config, char *ret_error)
+{
+    return load_bytes(text, strlen(text), ret_config, ret_error);
 }
 
 static void test_defaults(void)
@@ -117,11 +122,34 @@ static void test_ceilings(void)
     ASSERT_ERROR(load(text, &c, error), EBADMSG);
 }
 
+/* What stands behind one must not be passed over. */
+static void test_nul_bytes(void)
+{
+    static const struct {
+        const char *text;
+        size_t n;
+        const char *error;
+    } cases[] = {
+        {"\0", 1, "line 1: holds a NUL byte"},
+        {"[Model]\nName=x\0yz\n", 18, "line 2: holds a NUL byte"},
+        {"# comment\n[Log]\n#\0\nLevel=loud\n", 30, "line 3: holds a NUL byte"},
+        {"[Log]\nLevel=debug\0", 18, "line 2: holds a NUL byte"},
+    };
+    char error[CONFIG_ERROR_MAX];
+    Config c;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ASSERT_ERROR(load_bytes(cases[i].text, cases[i].n, &c, error), EBADMSG);
+        ASSERT_STREQ(error, cases[i].error);
+    }
+}
+
 int main(void)
 {
     RUN(test_defaults);
     RUN(test_every_key);
     RUN(test_refused);
     RUN(test_ceilings);
+    RUN(test_nul_bytes);
     return 0;
 }
