@@ -173,8 +173,13 @@ class Policy(Case):
         self.address = daemon.stdout.readline().strip()
 
     def service(self):
-        return subprocess.Popen([PERCEPTD, f"--bus={self.address}", f"--media-helper={HELPER}",
-                                 "--config=/dev/null"], stderr=subprocess.PIPE, text=True)
+        """Ended with the test, whatever has failed in it."""
+        service = subprocess.Popen([PERCEPTD, f"--bus={self.address}", f"--media-helper={HELPER}",
+                                    "--config=/dev/null"], stderr=subprocess.PIPE, text=True)
+        self.addCleanup(service.stderr.close)
+        self.addCleanup(service.wait)
+        self.addCleanup(service.kill)
+        return service
 
     def as_nobody(self, *args):
         return run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "busctl",
@@ -182,32 +187,40 @@ class Policy(Case):
 
     def test_only_its_user_owns_the_name(self):
         self.start_bus("nobody")
-        with self.service() as service:
-            self.assertEqual(service.wait(20), 1)
-            self.assertIn("Cannot serve on the bus", service.stderr.read())
+        service = self.service()
+        self.assertEqual(service.wait(20), 1)
+        self.assertIn("Cannot serve on the bus", service.stderr.read())
 
     def test_what_anybody_may_call(self):
         self.start_bus("root")
-        with self.service() as service:
-            while "is on the bus" not in (line := service.stderr.readline()):
-                self.assertTrue(line, "the service ended")
-            for command in (["introspect", NAME, PATH],
-                            ["get-property", NAME, PATH, NAME + ".Manager", "Version"],
-                            ["call", NAME, PATH, "org.freedesktop.DBus.Peer", "Ping"]):
-                found = self.as_nobody(*command)
-                self.assertEqual(found.returncode, 0, found)
-            found = self.as_nobody("call", NAME, PATH, NAME + ".Manager", "EmbedText", "asa{sv}",
-                                   "0", "0")
-            self.assertIn("at least one", found.stderr, "it was heard")
-            for command in (["LoadModel", "sa{sv}", "x", "0"], ["UnloadModel", "s", "x"], ["Reload"]):
-                command = ["call", NAME, PATH, NAME + ".Manager", *command]
-                self.assertIn("Access denied", self.as_nobody(*command).stderr)
-                found = run("busctl", f"--address={self.address}", *command)
-                self.assertNotIn("Access denied", found.stderr)
-            found = self.as_nobody("call", NAME, PATH, "org.freedesktop.LogControl1", "Anything")
-            self.assertIn("Access denied", found.stderr)
-            service.send_signal(signal.SIGTERM)
-            self.assertEqual(service.wait(20), 0)
+        service = self.service()
+        while "is on the bus" not in (line := service.stderr.readline()):
+            self.assertTrue(line, "the service ended")
+        for command in (["introspect", NAME, PATH], ["tree", NAME],
+                        ["call", NAME, PATH, "org.freedesktop.DBus.ObjectManager",
+                         "GetManagedObjects"],
+                        ["get-property", NAME, "/org/freedesktop/LogControl1",
+                         "org.freedesktop.LogControl1", "LogLevel"],
+                        ["get-property", NAME, PATH, NAME + ".Manager", "Version"],
+                        ["call", NAME, PATH, "org.freedesktop.DBus.Peer", "Ping"]):
+            found = self.as_nobody(*command)
+            self.assertEqual(found.returncode, 0, found)
+        found = self.as_nobody("call", NAME, PATH, NAME + ".Manager", "EmbedText", "asa{sv}",
+                               "0", "0")
+        self.assertIn("at least one", found.stderr, "it was heard")
+        for command in (["LoadModel", "sa{sv}", "x", "0"], ["UnloadModel", "s", "x"], ["Reload"]):
+            command = ["call", NAME, PATH, NAME + ".Manager", *command]
+            self.assertIn("Access denied", self.as_nobody(*command).stderr)
+            found = run("busctl", f"--address={self.address}", *command)
+            self.assertNotIn("Access denied", found.stderr)
+        command = ["set-property", NAME, "/org/freedesktop/LogControl1",
+                   "org.freedesktop.LogControl1", "LogLevel", "s", "debug"]
+        self.assertIn("Access denied", self.as_nobody(*command).stderr)
+        self.assertEqual(run("busctl", f"--address={self.address}", *command).returncode, 0)
+        found = self.as_nobody("call", NAME, PATH, "org.freedesktop.LogControl1", "Anything")
+        self.assertIn("Access denied", found.stderr)
+        service.send_signal(signal.SIGTERM)
+        self.assertEqual(service.wait(20), 0)
 
 
 if __name__ == "__main__":
