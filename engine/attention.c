@@ -105,8 +105,7 @@ static int heads_finish(Engine *e, uint32_t layer)
             e->attention[slot].k = e->k + (size_t)slot * dh;
             e->attention[slot].v = e->v + (size_t)slot * dh;
             e->attention[slot].out = e->attended + (size_t)slot * config_group_width(c);
-            memcpy(e->cos_sin + (size_t)slot * dh, e->rope + e->rows[row].position * dh,
-                   dh * sizeof(float));
+            memcpy(e->cos_sin + (size_t)slot * dh, e->rope + row * dh, dh * sizeof(float));
         }
 
     ops->rms_norm(e->backend, e->q, tensor_f32(&w->q_norm), c->norm_epsilon, n * c->heads_per_group,

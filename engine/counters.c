@@ -24,34 +24,51 @@ static void cost_add_group(Cost *c, const LayerWeights *w, const ModelConfig *co
     cost_add_slab(c, &w->attn_out, config->d_model);
 }
 
+static void cost_add_unit(Cost *c, const ExpertWeights *unit)
+{
+    cost_add(c, &unit->gate);
+    cost_add(c, &unit->up);
+    cost_add(c, &unit->down);
+}
+
+/* Tensors that a family has not are empty and cost nothing. */
+static void costs_add_layer(Costs *c, const LayerWeights *w, const ModelConfig *config)
+{
+    const Tensor *fixed[] = {&w->attn_norm, &w->q_norm,        &w->k_norm,          &w->ffn_norm,
+                             &w->ffn_gate,  &w->ffn_gate_bias, &w->ffn_gate_density};
+    const Tensor *dense[] = {&w->attn_q, &w->attn_k, &w->attn_v, &w->attn_out};
+
+    for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
+        cost_add(&c->fixed, fixed[i]);
+    for (uint32_t u = 0; u < config->n_shared; u++)
+        cost_add_unit(&c->fixed, &w->units[u]);
+    if (config->gated)
+        cost_add_group(&c->fixed, w, config); /* the first is always on */
+    else
+        for (size_t i = 0; i < sizeof(dense) / sizeof(*dense); i++)
+            cost_add(&c->fixed, dense[i]);
+    cost_add(&c->group_router, &w->attn_gate);
+    cost_add(&c->group_router, &w->attn_gate_bias);
+    cost_add(&c->group_router, &w->attn_gate_density);
+}
+
 void costs_init(Costs *c, const Model *m)
 {
     const ModelConfig *config = &m->config;
-
-    *c = (Costs){0};
     const Tensor *density[] = {&m->density_norm, &m->density_up, &m->density_up_bias,
                                &m->density_down, &m->density_down_bias};
+    Cost expert = {0};
+
+    *c = (Costs){0};
     for (size_t i = 0; i < sizeof(density) / sizeof(*density); i++)
         cost_add(&c->fixed, density[i]);
+    for (uint32_t l = 0; l < config->n_layers; l++)
+        costs_add_layer(c, &m->layers[l], config);
 
-    for (uint32_t l = 0; l < config->n_layers; l++) {
-        const LayerWeights *w = &m->layers[l];
-        const Tensor *fixed[] = {
-            &w->attn_norm,     &w->q_norm,           &w->k_norm,     &w->ffn_norm, &w->ffn_gate,
-            &w->ffn_gate_bias, &w->ffn_gate_density, &w->gate_shexp, &w->up_shexp, &w->down_shexp};
-        for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
-            cost_add(&c->fixed, fixed[i]);
-        cost_add_group(&c->fixed, w, config);
-        cost_add(&c->group_router, &w->attn_gate);
-        cost_add(&c->group_router, &w->attn_gate_bias);
-        cost_add(&c->group_router, &w->attn_gate_density);
-    }
-
-    const LayerWeights *w = &m->layers[0];
-    cost_add_group(&c->group, w, config);
-    cost_add_slab(&c->expert, &w->gate_exps, config->d_expert);
-    cost_add_slab(&c->expert, &w->up_exps, config->d_expert);
-    cost_add_slab(&c->expert, &w->down_exps, config->d_model);
+    if (config->gated)
+        cost_add_group(&c->group, &m->layers[0], config);
+    cost_add_unit(&expert, &m->layers[0].units[config->n_shared]);
+    c->expert_parameters = expert.parameters;
     c->head_bytes = tensor_bytes(&m->output);
     c->embedding_row_bytes = dtype_row_bytes(m->token_embd.dtype, m->token_embd.ne[0]);
 }
@@ -102,7 +119,7 @@ void counters_finish(Engine *e, const BatchItem *items, size_t count, Route rout
             sum.expert_rows += e->row_experts[row];
         }
         sum.active_parameters = sum.rows * row_parameters + sum.group_rows * c->group.parameters +
-                                sum.expert_rows * c->expert.parameters;
+                                sum.expert_rows * c->expert_parameters;
 
         Counters *session = &items[i].session->counters;
         counters_add(session, &sum);

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,30 +19,9 @@ void probe_rows(Engine *e, int layer, const char *name, const float *rows, size_
     e->probe(e->probe_userdata, full, rows, n, width);
 }
 
-void router_scores(Engine *e, const Tensor *weight, const Tensor *bias, const Tensor *density,
-                   size_t n, size_t offset, size_t stride)
-{
-    const float *per_density = tensor_f32(density);
-    Product product = {
-        .w = weight,
-        .x = e->packed,
-        .n = e->n_rows,
-        .bias = tensor_f32(bias),
-        .y = e->scores + offset,
-        .y_stride = stride,
-    };
-    e->backend->ops->products(e->backend, &product, 1);
-    (void)e->backend->ops->sync(e->backend);
-
-    for (size_t row = 0; row < e->n_rows; row++) {
-        float *score = e->scores + row * stride + offset;
-        for (size_t i = 0; i < n; i++)
-            score[i] = score[i] + per_density[i] * e->delta[row] + e->rows[row].shift;
-    }
-}
-
 static int item_check(const Engine *e, const BatchItem *item)
 {
+    uint32_t context = e->options.context;
     const ModelConfig *c = &e->model->config;
 
     assert(item->session && item->session->open && item->session->engine == e);
@@ -49,7 +29,7 @@ static int item_check(const Engine *e, const BatchItem *item)
     assert(!item->want_logits || item->logits);
     if (item->n == 0)
         return -EINVAL;
-    if (item->n > c->context_length || item->session->position > c->context_length - item->n)
+    if (item->n > context || item->session->position > context - item->n)
         return -E2BIG;
     if (item->ids)
         for (uint32_t i = 0; i < item->n; i++)
@@ -95,6 +75,21 @@ static void rows_load(Engine *e, const BatchItem *items, size_t count)
     e->n_rows = row;
 }
 
+/* Angles as the reference computes them: f32 products of position and frequency. */
+static void rope_fill(Engine *e)
+{
+    uint32_t half = e->model->config.head_dim / 2;
+
+    for (size_t row = 0; row < e->n_rows; row++) {
+        float *rope = e->rope + row * 2 * half;
+        for (uint32_t j = 0; j < half; j++) {
+            float angle = (float)e->rows[row].position * e->frequencies[j];
+            rope[j] = cosf(angle);
+            rope[half + j] = sinf(angle);
+        }
+    }
+}
+
 static void density_run(Engine *e)
 {
     const Model *m = e->model;
@@ -102,6 +97,8 @@ static void density_run(Engine *e)
     const BackendOps *ops = e->backend->ops;
     size_t n = e->n_rows;
 
+    if (!c->gated)
+        return;
     ops->rms_norm(e->backend, e->x, tensor_f32(&m->density_norm), c->norm_epsilon, n, c->d_model,
                   e->h);
     ops->pack(e->backend, e->packed, e->h, c->d_model, n, c->d_model);
@@ -139,7 +136,9 @@ static int layer_run(Engine *e, uint32_t layer, Route route)
 
     ops->rms_norm(e->backend, e->x, tensor_f32(&w->attn_norm), c->norm_epsilon, n, d, e->h);
     ops->pack(e->backend, e->packed, e->h, d, n, d);
-    int r = route == ROUTE_PLAIN ? attention_plain(e, layer) : attention_routed(e, layer, route);
+    int r = !c->gated              ? attention_dense(e, layer)
+            : route == ROUTE_PLAIN ? attention_plain(e, layer)
+                                   : attention_routed(e, layer, route);
     if (r < 0)
         return r;
 
@@ -224,6 +223,7 @@ static int logits_run(Engine *e, const BatchItem *items, size_t count)
 static int forward_run(Engine *e, const BatchItem *items, size_t count, Route route)
 {
     rows_load(e, items, count);
+    rope_fill(e);
     counters_begin(e);
     density_run(e);
     for (uint32_t layer = 0; layer < e->model->config.n_layers; layer++) {
@@ -237,6 +237,7 @@ static int forward_run(Engine *e, const BatchItem *items, size_t count, Route ro
 
 int decoder_forward(Engine *e, const BatchItem *items, size_t count, Route route)
 {
+    assert(route == ROUTE_GATES || e->model->config.gated);
     int r = batch_check(e, items, count);
     if (r < 0)
         return r;

@@ -26,10 +26,12 @@ static int options_complete(EngineOptions *o, const ModelConfig *c, size_t *ret_
     if (o->max_sessions > SESSIONS_MAX || o->max_batch_rows > BATCH_ROWS_MAX ||
         o->max_tokens > TOKENS_MAX)
         return -EINVAL;
+    if (o->context == 0 || o->context > c->context_length)
+        o->context = c->context_length;
     if (o->max_tokens == 0)
         o->max_tokens = o->max_sessions * 512;
-    if (o->max_tokens < c->context_length)
-        o->max_tokens = c->context_length;
+    if (o->max_tokens < o->context)
+        o->max_tokens = o->context;
 
     size_t lane_pages = (o->max_tokens + KV_PAGE - 1) / KV_PAGE + o->max_sessions;
     *ret_pages = lane_pages * c->n_layers * c->n_groups;
@@ -47,7 +49,7 @@ static int sessions_init(Engine *e)
 {
     const ModelConfig *c = &e->model->config;
     size_t n_lanes = (size_t)c->n_layers * c->n_groups, n = e->options.max_sessions;
-    size_t table = kv_table_length(c->context_length);
+    size_t table = kv_table_length(e->options.context);
 
     e->sessions = calloc(n, sizeof(*e->sessions));
     e->lanes = calloc(n * n_lanes, sizeof(*e->lanes));
@@ -55,24 +57,18 @@ static int sessions_init(Engine *e)
     if (!e->sessions || !e->lanes || !e->tables)
         return -ENOMEM;
     for (size_t i = 0; i < n * n_lanes; i++)
-        kv_lane_bind(&e->lanes[i], e->tables + i * table, c->context_length);
+        kv_lane_bind(&e->lanes[i], e->tables + i * table, e->options.context);
     for (size_t i = 0; i < n; i++)
         e->sessions[i] = (Session){.engine = e, .lanes = e->lanes + i * n_lanes};
     return 0;
 }
 
-/* Angles as the reference computes them: f32 products of position and frequency. */
-static void rope_fill(float *rope, const ModelConfig *c)
+static void frequencies_fill(float *frequencies, const ModelConfig *c)
 {
     uint32_t half = c->head_dim / 2;
-    for (uint32_t j = 0; j < half; j++) {
-        float theta = (float)pow(c->rope_base, -(double)j / half);
-        for (uint32_t p = 0; p < c->context_length; p++) {
-            float angle = (float)p * theta;
-            rope[(size_t)p * c->head_dim + j] = cosf(angle);
-            rope[(size_t)p * c->head_dim + half + j] = sinf(angle);
-        }
-    }
+
+    for (uint32_t j = 0; j < half; j++)
+        frequencies[j] = (float)pow(c->rope_base, -(double)j / half);
 }
 
 static void *device_floats(Engine *e, size_t n, size_t width)
@@ -100,8 +96,8 @@ static Room room_of(const Engine *e)
     Room room = {
         .rows = n,
         .group_slots = n * c->n_groups,
-        .expert_slots = n * (experts + 1),
-        .units = max_size(c->n_groups, c->n_experts + 1),
+        .expert_slots = n * (experts + c->n_shared),
+        .units = max_size(c->n_groups, config_units(c)),
     };
     room.slots = max_size(room.group_slots, room.expert_slots);
     return room;
@@ -115,13 +111,13 @@ static int lists_init(Engine *e, const Room *room)
     int r = routes_init(&e->groups, room->rows, c->n_groups, room->group_slots);
     if (r < 0)
         return r;
-    r = routes_init(&e->experts, room->rows, c->n_experts + 1, room->expert_slots);
+    r = routes_init(&e->experts, room->rows, config_units(c), room->expert_slots);
     if (r < 0)
         return r;
 
     e->rows = calloc(room->rows, sizeof(*e->rows));
     e->products = calloc(3 * room->units, sizeof(*e->products));
-    e->slabs = calloc(room->units, sizeof(*e->slabs));
+    e->slabs = calloc(c->n_groups, sizeof(*e->slabs));
     e->slot_ids = calloc(room->slots, sizeof(*e->slot_ids));
     e->attention = calloc(room->group_slots, sizeof(*e->attention));
     e->ids = calloc(room->rows, sizeof(*e->ids));
@@ -143,9 +139,10 @@ static int buffers_init(Engine *e, const Room *room)
     size_t n = room->rows, d = c->d_model, width = config_group_width(c);
     size_t slot_width = max_size(max_size(width, c->d_expert), c->d_density);
 
-    e->packed = ops->packed_new(e->backend, n, d);
+    e->packed = ops->packed_new(e->backend, n, max_size(d, c->n_groups * width));
     e->packed_slots = ops->packed_new(e->backend, room->slots, slot_width);
-    e->rope = device_floats(e, c->context_length, c->head_dim);
+    e->frequencies = device_floats(e, c->head_dim / 2, 1);
+    e->rope = device_floats(e, n, c->head_dim);
     e->x = device_floats(e, n, d);
     e->h = device_floats(e, n, d);
     e->delta = device_floats(e, n, 1);
@@ -160,11 +157,11 @@ static int buffers_init(Engine *e, const Room *room)
     e->up = device_floats(e, room->expert_slots, c->d_expert);
     e->y = device_floats(e, room->slots, d);
     e->logits = device_floats(e, LOGIT_ROWS, c->vocab_size);
-    if (!e->packed || !e->packed_slots || !e->rope || !e->x || !e->h || !e->delta || !e->hidden ||
-        !e->scores || !e->q || !e->k || !e->v || !e->attended || !e->cos_sin || !e->gate ||
-        !e->up || !e->y || !e->logits)
+    if (!e->packed || !e->packed_slots || !e->frequencies || !e->rope || !e->x || !e->h ||
+        !e->delta || !e->hidden || !e->scores || !e->q || !e->k || !e->v || !e->attended ||
+        !e->cos_sin || !e->gate || !e->up || !e->y || !e->logits)
         return -ENOMEM;
-    rope_fill(e->rope, c);
+    frequencies_fill(e->frequencies, c);
     return 0;
 }
 
@@ -209,9 +206,9 @@ Engine *engine_close(Engine *e)
     if (!e)
         return NULL;
 
-    float *buffers[] = {e->rope,    e->x,    e->h,  e->delta, e->hidden,
-                        e->scores,  e->q,    e->k,  e->v,     e->attended,
-                        e->cos_sin, e->gate, e->up, e->y,     e->logits};
+    float *buffers[] = {e->frequencies, e->rope, e->x, e->h,     e->delta,    e->hidden,
+                        e->scores,      e->q,    e->k, e->v,     e->attended, e->cos_sin,
+                        e->gate,        e->up,   e->y, e->logits};
     for (size_t i = 0; i < sizeof(buffers) / sizeof(*buffers); i++)
         e->backend->ops->free(e->backend, buffers[i]);
     e->backend->ops->packed_free(e->backend, e->packed);
@@ -251,6 +248,11 @@ Session *session_close(Session *s)
     session_truncate(s, 0);
     s->open = false;
     return NULL;
+}
+
+uint32_t engine_context(const Engine *e)
+{
+    return e->options.context;
 }
 
 uint32_t session_position(const Session *s)

@@ -23,7 +23,9 @@ typedef struct Session Session;
 
 typedef struct ModelInfo {
     const char *family; /* "percept" */
-    uint32_t d_model, n_layers, n_groups, n_experts, expert_cap, context_length, vocab_size;
+    bool gated;         /* groups and experts by gates, which effort moves: MODEL.md, section 8 */
+    uint32_t d_model, n_layers, n_heads, n_groups, n_experts, expert_cap, context_length,
+        vocab_size;
     uint64_t parameters;         /* every tensor of the file */
     uint64_t decoder_parameters; /* MODEL.md section 10 */
     uint64_t file_bytes;
@@ -49,6 +51,7 @@ typedef enum EngineCache {
 typedef struct EngineOptions {
     uint32_t max_sessions;   /* default 16 */
     uint32_t max_batch_rows; /* rows of one forward, default 256 */
+    uint32_t context;        /* most rows of a session, default and at most the model's */
     /* Cached rows over all sessions, were every gate open; default max_sessions * 512, at least
      * one context. */
     uint32_t max_tokens;
@@ -61,6 +64,8 @@ int engine_open(const Model *model, Backend *backend, const EngineOptions *optio
                 Engine **ret_engine);
 Engine *engine_close(Engine *e);
 DEFINE_CLEANUP(Engine *, engine_close);
+/* Most rows that a session can have. */
+uint32_t engine_context(const Engine *e);
 
 /* -ENOSPC when max_sessions are open. */
 int session_open(Engine *e, Session **ret_session);
@@ -70,7 +75,8 @@ uint32_t session_position(const Session *s);
 /* Forgets rows from `position` on (prefix reuse). */
 void session_truncate(Session *s, uint32_t position);
 
-/* Which gates run: everyday use is ROUTE_GATES. The others exist for comparison and tests. */
+/* Which gates run: everyday use is ROUTE_GATES. The others exist for comparison and tests, of
+ * models that are gated. */
 typedef enum Route {
     ROUTE_GATES,
     ROUTE_ALL,   /* every group and the four largest experts, gates 1 */

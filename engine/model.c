@@ -5,169 +5,74 @@
 #include <stdio.h>
 #include <string.h>
 
-/*
- * A family is a row of `families`: what its keys are called and how large they may be, and which
- * tensors it has, with shapes in terms of those keys. Everything a file can get wrong is refused
- * here, before anything is sized by it.
- */
+#include "engine/family.h"
+
+/* Reads a file by its family's row. Everything that it can get wrong is refused here, before
+ * anything is sized by it. */
 
 #define KEY_MAX         96
 #define NAME_MAX_LENGTH 96
+#define N_ROWS(a)       (sizeof(a) / sizeof(*(a)))
 
-typedef enum KeyType {
-    KEY_U32,
-    KEY_F32,
-} KeyType;
-
-typedef struct KeyRow {
-    const char *suffix; /* after "<architecture>." */
-    KeyType type;
-    size_t offset; /* in ModelConfig */
-    double min, max;
-    uint32_t multiple; /* of whole numbers: what must divide it */
-} KeyRow;
-
-/* Sizes that a shape is written with. */
-typedef enum Dim {
-    DIM_NONE,
-    DIM_MODEL,
-    DIM_HEAD,
-    DIM_ROUTED, /* groups with a gate: all but the first */
-    DIM_GROUPS,
-    DIM_HEADS, /* query heads of a group together */
-    DIM_QUERY, /* of all groups */
-    DIM_KEY,
-    DIM_EXPERTS,
-    DIM_FF,
-    DIM_DENSITY,
-    DIM_VOCAB,
-    DIM_ONE,
-    _DIM_COUNT,
-} Dim;
-
-typedef struct TensorRow {
-    const char *name;
-    DType dtype;
-    Dim ne[3];     /* innermost first */
-    size_t offset; /* in Model, or in LayerWeights */
-} TensorRow;
-
-typedef struct Family {
-    const char *name; /* general.architecture */
-    const KeyRow *keys;
-    size_t n_keys;
-    const TensorRow *tensors; /* of the model */
-    size_t n_tensors;
-    const TensorRow *layer_tensors; /* of each layer, after "blk.<i>." */
-    size_t n_layer_tensors;
-} Family;
-
-#define C(field)  offsetof(ModelConfig, field)
-#define M(field)  offsetof(Model, field)
-#define L(field)  offsetof(LayerWeights, field)
-#define N_ROWS(a) (sizeof(a) / sizeof(*(a)))
-
-/* clang-format off */
-static const KeyRow percept_keys[] = {
-    { "context_length",                 KEY_U32, C(context_length),  1,     1 << 17, 1 },
-    { "embedding_length",               KEY_U32, C(d_model),         32,    16384,   32 },
-    { "block_count",                    KEY_U32, C(n_layers),        1,     256,     1 },
-    { "attention.group_count",          KEY_U32, C(n_groups),        2,     64,      1 },
-    { "attention.head_count_per_group", KEY_U32, C(heads_per_group), 1,     16,      1 },
-    { "attention.head_dim",             KEY_U32, C(head_dim),        32,    128,     32 },
-    { "expert_count",                   KEY_U32, C(n_experts),       1,     1024,    1 },
-    { "expert_feed_forward_length",     KEY_U32, C(d_expert),        32,    16384,   32 },
-    { "expert_used_cap",                KEY_U32, C(expert_cap),      1,     64,      1 },
-    { "density_length",                 KEY_U32, C(d_density),       1,     4096,    1 },
-    { "rope.freq_base",                 KEY_F32, C(rope_base),       1,     1e9,     0 },
-    { "norm_epsilon",                   KEY_F32, C(norm_epsilon),    1e-12, 1,       0 },
-};
-
-static const TensorRow percept_tensors[] = {
-    { "token_embd.weight",   DTYPE_Q8_0, { DIM_MODEL, DIM_VOCAB },   M(token_embd) },
-    { "token_embd.weight",   DTYPE_Q8_0, { DIM_MODEL, DIM_VOCAB },   M(output) },         /* tied */
-    { "output_norm.weight",  DTYPE_F32,  { DIM_MODEL },              M(output_norm) },
-    { "density.norm.weight", DTYPE_F32,  { DIM_MODEL },              M(density_norm) },
-    { "density.up.weight",   DTYPE_F32,  { DIM_MODEL, DIM_DENSITY }, M(density_up) },
-    { "density.up.bias",     DTYPE_F32,  { DIM_DENSITY },            M(density_up_bias) },
-    { "density.down.weight", DTYPE_F32,  { DIM_DENSITY },            M(density_down) },
-    { "density.down.bias",   DTYPE_F32,  { DIM_ONE },                M(density_down_bias) },
-};
-
-static const TensorRow percept_layer_tensors[] = {
-    { "attn_norm.weight",      DTYPE_F32,  { DIM_MODEL }, L(attn_norm) },
-    { "ffn_norm.weight",       DTYPE_F32,  { DIM_MODEL }, L(ffn_norm) },
-    { "attn_q_norm.weight",    DTYPE_F32,  { DIM_HEAD }, L(q_norm) },
-    { "attn_k_norm.weight",    DTYPE_F32,  { DIM_HEAD }, L(k_norm) },
-    { "attn_gate.weight",      DTYPE_F32,  { DIM_MODEL, DIM_ROUTED }, L(attn_gate) },
-    { "attn_gate.bias",        DTYPE_F32,  { DIM_ROUTED }, L(attn_gate_bias) },
-    { "attn_gate.density",     DTYPE_F32,  { DIM_ROUTED }, L(attn_gate_density) },
-    { "attn_q.weight",         DTYPE_Q8_0, { DIM_MODEL, DIM_QUERY }, L(attn_q) },
-    { "attn_k.weight",         DTYPE_Q8_0, { DIM_MODEL, DIM_KEY }, L(attn_k) },
-    { "attn_v.weight",         DTYPE_Q8_0, { DIM_MODEL, DIM_KEY }, L(attn_v) },
-    { "attn_out.weight",       DTYPE_Q8_0, { DIM_HEADS, DIM_MODEL, DIM_GROUPS }, L(attn_out) },
-    { "ffn_gate_inp.weight",   DTYPE_F32,  { DIM_MODEL, DIM_EXPERTS }, L(ffn_gate) },
-    { "ffn_gate_inp.bias",     DTYPE_F32,  { DIM_EXPERTS }, L(ffn_gate_bias) },
-    { "ffn_gate_inp.density",  DTYPE_F32,  { DIM_EXPERTS }, L(ffn_gate_density) },
-    { "ffn_gate_exps.weight",  DTYPE_Q8_0, { DIM_MODEL, DIM_FF, DIM_EXPERTS }, L(gate_exps) },
-    { "ffn_up_exps.weight",    DTYPE_Q8_0, { DIM_MODEL, DIM_FF, DIM_EXPERTS }, L(up_exps) },
-    { "ffn_down_exps.weight",  DTYPE_Q8_0, { DIM_FF, DIM_MODEL, DIM_EXPERTS }, L(down_exps) },
-    { "ffn_gate_shexp.weight", DTYPE_Q8_0, { DIM_MODEL, DIM_FF }, L(gate_shexp) },
-    { "ffn_up_shexp.weight",   DTYPE_Q8_0, { DIM_MODEL, DIM_FF }, L(up_shexp) },
-    { "ffn_down_shexp.weight", DTYPE_Q8_0, { DIM_FF, DIM_MODEL }, L(down_shexp) },
-};
-
-static const Family families[] = {
-    { "percept", percept_keys, N_ROWS(percept_keys), percept_tensors, N_ROWS(percept_tensors),
-      percept_layer_tensors, N_ROWS(percept_layer_tensors) },
-};
-/* clang-format on */
-
-static int family_find(Weights *w, const Family **ret_family)
+/* The value of a key as a number; -ENOENT or -EBADMSG as the readers of weights.h. */
+static int key_value(Weights *w, const char *key, KeyType type, double *ret)
 {
-    WeightsString arch;
-    int r = weights_get_string(w, "general.architecture", &arch);
-    if (r < 0)
-        return weights_fail(w, -EBADMSG, "general.architecture is missing or not a string");
+    uint32_t u;
+    float f;
+    bool b;
+    int r;
 
-    for (size_t i = 0; i < N_ROWS(families); i++) {
-        size_t length = strlen(families[i].name);
-        if (arch.length == length && memcmp(arch.data, families[i].name, length) == 0) {
-            *ret_family = &families[i];
-            return 0;
-        }
+    switch (type) {
+    case KEY_U32:
+        r = weights_get_u32(w, key, &u);
+        if (r >= 0)
+            *ret = u;
+        return r;
+    case KEY_F32:
+        r = weights_get_f32(w, key, &f);
+        if (r >= 0)
+            *ret = f;
+        return r;
+    default:
+        r = weights_get_bool(w, key, &b);
+        if (r >= 0)
+            *ret = b;
+        return r;
     }
-    return weights_fail(w, -ENOTSUP, "general.architecture '%.*s' is not a family that we run",
-                        (int)(arch.length > 64 ? 64 : arch.length), arch.data);
+}
+
+static void key_store(const KeyRow *row, ModelConfig *c, double value)
+{
+    void *field = (char *)c + row->offset;
+
+    if (row->type == KEY_F32)
+        *(float *)field = (float)value;
+    else
+        *(uint32_t *)field = (uint32_t)value;
 }
 
 static int key_read(Weights *w, const char *family, const KeyRow *row, ModelConfig *c)
 {
+    static const char *const types[] = {
+        [KEY_U32] = "a whole number", [KEY_F32] = "a float", [KEY_BOOL] = "true or false"};
     char key[KEY_MAX];
-    snprintf(key, sizeof(key), "%s.%s", family, row->suffix);
-
-    void *field = (char *)c + row->offset;
     double value;
-    int r;
-    if (row->type == KEY_U32) {
-        uint32_t u;
-        r = weights_get_u32(w, key, &u);
-        if (r < 0)
-            return weights_fail(w, -EBADMSG, "key %s is missing or not a whole number", key);
-        if (u % row->multiple != 0)
-            return weights_fail(w, -EBADMSG, "key %s is %u, not a multiple of %u", key, u,
-                                row->multiple);
-        value = *(uint32_t *)field = u;
-    } else {
-        float f;
-        r = weights_get_f32(w, key, &f);
-        if (r < 0)
-            return weights_fail(w, -EBADMSG, "key %s is missing or not a float", key);
-        value = *(float *)field = f;
+
+    snprintf(key, sizeof(key), "%s.%s", family, row->suffix);
+    int r = key_value(w, key, row->type, &value);
+    if (r == -ENOENT && row->optional) {
+        key_store(row, c, row->absent);
+        return 0;
     }
+    if (r < 0)
+        return weights_fail(w, -EBADMSG, "key %s is missing or not %s", key, types[row->type]);
+    if (row->type == KEY_U32 && (uint32_t)value % row->multiple != 0)
+        return weights_fail(w, -EBADMSG, "key %s is %g, not a multiple of %u", key, value,
+                            row->multiple);
     if (!(value >= row->min && value <= row->max)) /* refuses NaN as well */
         return weights_fail(w, -EBADMSG, "key %s is %g, allowed are %g to %g", key, value, row->min,
                             row->max);
+    key_store(row, c, value);
     return 0;
 }
 
@@ -179,7 +84,7 @@ static int64_t dim_size(const ModelConfig *c, Dim dim)
         [DIM_HEAD] = c->head_dim,
         [DIM_ROUTED] = c->n_groups - 1,
         [DIM_GROUPS] = c->n_groups,
-        [DIM_HEADS] = config_group_width(c),
+        [DIM_GROUP] = config_group_width(c),
         [DIM_QUERY] = (int64_t)c->n_groups * config_group_width(c),
         [DIM_KEY] = (int64_t)c->n_groups * c->head_dim,
         [DIM_EXPERTS] = c->n_experts,
@@ -191,40 +96,137 @@ static int64_t dim_size(const ModelConfig *c, Dim dim)
     return sizes[dim];
 }
 
-/* Binds rows of a table into base; names get `prefix`. */
-static int tensors_bind(Weights *w, const ModelConfig *c, const TensorRow *rows, size_t n,
-                        const char *prefix, void *base)
+/* Every row of a table binds into one of these. */
+typedef struct Binding {
+    Weights *weights;
+    const ModelConfig *config;
+    const char *prefix;   /* of names */
+    void *base;           /* Model or LayerWeights */
+    ExpertWeights *units; /* of the layer */
+} Binding;
+
+/* Experts lie in the file kind by kind, and in memory expert by expert. */
+static int experts_bind(const Binding *b, const TensorRow *row, const char *name, const int64_t *ne)
+{
+    _cleanup_free_ Tensor *slabs = calloc(b->config->n_experts, sizeof(*slabs));
+    if (!slabs)
+        return weights_fail(b->weights, -ENOMEM, "no memory for the experts of '%s'", name);
+
+    int r = weights_need_experts(b->weights, name, ne, slabs);
+    for (uint32_t i = 0; r >= 0 && i < b->config->n_experts; i++) {
+        char *unit = (char *)&b->units[b->config->n_shared + i];
+        *(Tensor *)(unit + row->offset) = slabs[i];
+    }
+    return r;
+}
+
+static int tensor_bind(const Binding *b, const TensorRow *row)
+{
+    Weights *w = b->weights;
+    Tensor *to = (Tensor *)((char *)b->base + row->offset);
+    char name[NAME_MAX_LENGTH];
+    int64_t ne[N_ROWS(row->ne)];
+    uint32_t n_dims = 0;
+
+    snprintf(name, sizeof(name), "%s%s", b->prefix, row->name);
+    if (row->instead && !weights_find(w, name))
+        snprintf(name, sizeof(name), "%s%s", b->prefix, row->instead);
+    while (n_dims < N_ROWS(row->ne) && row->ne[n_dims] != DIM_NONE) {
+        ne[n_dims] = dim_size(b->config, row->ne[n_dims]);
+        n_dims++;
+    }
+    switch (row->kind) {
+    case TENSOR_F32:
+        return weights_need(w, name, DTYPE_F32, n_dims, ne, to);
+    case TENSOR_Q8_0:
+        return weights_need(w, name, DTYPE_Q8_0, n_dims, ne, to);
+    case TENSOR_VECTOR:
+        return weights_need_vector(w, name, n_dims, ne, to);
+    case TENSOR_MATRIX:
+        return weights_need_matrix(w, name, n_dims, ne, to);
+    case TENSOR_SHARED:
+        to = (Tensor *)((char *)&b->units[0] + row->offset);
+        return weights_need(w, name, DTYPE_Q8_0, n_dims, ne, to);
+    case TENSOR_EXPERTS:
+        return experts_bind(b, row, name, ne);
+    }
+    return -EBADMSG;
+}
+
+static int tensors_bind(const Binding *b, const TensorRow *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        char name[NAME_MAX_LENGTH];
-        int64_t ne[N_ROWS(rows->ne)];
-        uint32_t n_dims = 0;
-
-        snprintf(name, sizeof(name), "%s%s", prefix, rows[i].name);
-        while (n_dims < N_ROWS(rows->ne) && rows[i].ne[n_dims] != DIM_NONE) {
-            ne[n_dims] = dim_size(c, rows[i].ne[n_dims]);
-            n_dims++;
-        }
-        int r = weights_need(w, name, rows[i].dtype, n_dims, ne,
-                             (Tensor *)((char *)base + rows[i].offset));
+        int r = tensor_bind(b, &rows[i]);
         if (r < 0)
-            return -EBADMSG;
+            return r == -ENOMEM || r == -EFBIG ? r : -EBADMSG;
     }
+    return 0;
+}
+
+/* What keys say together, and what follows from them. */
+static int config_complete(Weights *w, const Family *family, ModelConfig *c)
+{
+    if (c->expert_cap > c->n_experts)
+        return weights_fail(w, -EBADMSG, "key %s.expert_used_%s is %u, more than the %u experts",
+                            family->name, c->gated ? "cap" : "count", c->expert_cap, c->n_experts);
+    if (c->gated) {
+        c->n_heads = c->n_groups * c->heads_per_group;
+        return 0;
+    }
+    if (c->n_groups == 0)
+        c->n_groups = c->n_heads;
+    if (c->head_dim == 0)
+        c->head_dim = c->d_model / c->n_heads;
+    c->heads_per_group = c->n_heads / c->n_groups;
+    if (c->n_heads % c->n_groups != 0 || c->heads_per_group > HEADS_PER_GROUP_MAX)
+        return weights_fail(w, -EBADMSG,
+                            "key %s.attention.head_count is %u, not 1 to %d times the %u of "
+                            "%s.attention.head_count_kv",
+                            family->name, c->n_heads, HEADS_PER_GROUP_MAX, c->n_groups,
+                            family->name);
+    if (c->head_dim < 16 || c->head_dim > 128 || c->head_dim % 16 != 0)
+        return weights_fail(w, -EBADMSG,
+                            "key %s.attention.key_length is missing, and %u / %u is "
+                            "no width of a head",
+                            family->name, c->d_model, c->n_heads);
+    return 0;
+}
+
+/* Keys that would change the forward in ways it does not know. */
+static int config_refuse(Weights *w, const Family *family, const ModelConfig *c)
+{
+    static const char *const same_as_head[] = {"attention.value_length", "rope.dimension_count"};
+    char key[KEY_MAX];
+    WeightsString scaling;
+    uint32_t value;
+
+    for (size_t i = 0; i < N_ROWS(same_as_head); i++) {
+        snprintf(key, sizeof(key), "%s.%s", family->name, same_as_head[i]);
+        int r = weights_get_u32(w, key, &value);
+        if (r != -ENOENT && (r < 0 || value != c->head_dim))
+            return weights_fail(w, -ENOTSUP, "key %s is not the width of a head, %u", key,
+                                c->head_dim);
+    }
+    snprintf(key, sizeof(key), "%s.rope.scaling.type", family->name);
+    int r = weights_get_string(w, key, &scaling);
+    if (r != -ENOENT && (r < 0 || scaling.length != 4 || memcmp(scaling.data, "none", 4) != 0))
+        return weights_fail(w, -ENOTSUP, "key %s: only positions that are not scaled are run", key);
     return 0;
 }
 
 static int config_read(Weights *w, const Family *family, const Tokenizer *tokenizer, ModelConfig *c)
 {
+    *c = family->traits;
     for (size_t i = 0; i < family->n_keys; i++) {
         int r = key_read(w, family->name, &family->keys[i], c);
         if (r < 0)
             return r;
     }
-    if (c->expert_cap > c->n_experts)
-        return weights_fail(w, -EBADMSG, "key %s.expert_used_cap is %u, more than the %u experts",
-                            family->name, c->expert_cap, c->n_experts);
+    int r = config_complete(w, family, c);
+    if (r < 0)
+        return r;
     c->vocab_size = tokenizer_size(tokenizer);
-    return 0;
+    return c->gated ? 0 : config_refuse(w, family, c);
 }
 
 static uint64_t tensor_values(const Tensor *t)
@@ -239,8 +241,10 @@ static void info_fill(Model *m, const Family *family)
 
     *info = (ModelInfo){
         .family = family->name,
+        .gated = c->gated,
         .d_model = c->d_model,
         .n_layers = c->n_layers,
+        .n_heads = c->n_heads,
         .n_groups = c->n_groups,
         .n_experts = c->n_experts,
         .expert_cap = c->expert_cap,
@@ -256,6 +260,27 @@ static void info_fill(Model *m, const Family *family)
         if (strncmp(name, "blk.", 4) == 0 || strncmp(name, "density.", 8) == 0)
             info->decoder_parameters += n;
     }
+}
+
+static int layers_bind(Model *m, const Family *family)
+{
+    m->layers = calloc(m->config.n_layers, sizeof(*m->layers));
+    if (!m->layers)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < m->config.n_layers; i++) {
+        LayerWeights *layer = &m->layers[i];
+        char prefix[16];
+
+        layer->units = calloc(config_units(&m->config), sizeof(*layer->units));
+        if (!layer->units)
+            return -ENOMEM;
+        snprintf(prefix, sizeof(prefix), "blk.%u.", i);
+        Binding binding = {m->weights, &m->config, prefix, layer, layer->units};
+        int r = tensors_bind(&binding, family->layer_tensors, family->n_layer_tensors);
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 int model_new(Weights *weights, Model **ret_model)
@@ -275,21 +300,13 @@ int model_new(Weights *weights, Model **ret_model)
     r = config_read(weights, family, m->tokenizer, &m->config);
     if (r < 0)
         return r;
-    r = tensors_bind(weights, &m->config, family->tensors, family->n_tensors, "", m);
+    Binding binding = {.weights = weights, .config = &m->config, .prefix = "", .base = m};
+    r = tensors_bind(&binding, family->tensors, family->n_tensors);
     if (r < 0)
         return r;
-
-    m->layers = calloc(m->config.n_layers, sizeof(*m->layers));
-    if (!m->layers)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < m->config.n_layers; i++) {
-        char prefix[16];
-        snprintf(prefix, sizeof(prefix), "blk.%u.", i);
-        r = tensors_bind(weights, &m->config, family->layer_tensors, family->n_layer_tensors,
-                         prefix, &m->layers[i]);
-        if (r < 0)
-            return r;
-    }
+    r = layers_bind(m, family);
+    if (r < 0)
+        return r;
     info_fill(m, family);
     *ret_model = steal_ptr(&m);
     return 0;
@@ -300,6 +317,8 @@ Model *model_free(Model *m)
     if (!m)
         return NULL;
     tokenizer_free(m->tokenizer);
+    for (uint32_t i = 0; m->layers && i < m->config.n_layers; i++)
+        free(m->layers[i].units);
     free(m->layers);
     free(m);
     return NULL;

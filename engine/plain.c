@@ -36,8 +36,7 @@ static int caches_append(Engine *e, uint32_t layer)
             e->attention[slot].k = e->k + slot * dh;
             e->attention[slot].v = e->v + slot * dh;
             e->attention[slot].out = e->attended + slot * width;
-            memcpy(e->cos_sin + slot * dh, e->rope + e->rows[row].position * dh,
-                   dh * sizeof(float));
+            memcpy(e->cos_sin + slot * dh, e->rope + row * dh, dh * sizeof(float));
         }
     return 0;
 }
@@ -85,17 +84,17 @@ int attention_plain(Engine *e, uint32_t layer)
 }
 
 /* x_row += SwiGLU(h_row), of one expert. */
-static void expert_plain(Engine *e, const Tensor *gate, const Tensor *up, const Tensor *down,
-                         int32_t row)
+static void expert_plain(Engine *e, const ExpertWeights *w, int32_t row)
 {
     const ModelConfig *c = &e->model->config;
     const BackendOps *ops = e->backend->ops;
     float *x = e->x + (size_t)row * c->d_model;
     Product first[] = {
-        {.w = gate, .x = e->packed, .n = 1, .src = &row, .y = e->gate, .y_stride = c->d_expert},
-        {.w = up, .x = e->packed, .n = 1, .src = &row, .y = e->up, .y_stride = c->d_expert},
+        {.w = &w->gate, .x = e->packed, .n = 1, .src = &row, .y = e->gate, .y_stride = c->d_expert},
+        {.w = &w->up, .x = e->packed, .n = 1, .src = &row, .y = e->up, .y_stride = c->d_expert},
     };
-    Product second = {.w = down, .x = e->packed_slots, .n = 1, .y = e->y, .y_stride = c->d_model};
+    Product second = {
+        .w = &w->down, .x = e->packed_slots, .n = 1, .y = e->y, .y_stride = c->d_model};
 
     ops->products(e->backend, first, 2);
     ops->silu_mul(e->backend, e->gate, e->up, c->d_expert, e->gate);
@@ -109,20 +108,18 @@ void moe_plain(Engine *e, uint32_t layer)
     const ModelConfig *c = &e->model->config;
     const LayerWeights *w = &e->model->layers[layer];
 
-    moe_scores(e, layer);
+    expert_scores(e, layer);
     for (size_t row = 0; row < e->n_rows; row++) {
         int32_t chosen[ROUTE_ALL_EXPERTS];
         size_t n = select_largest(e->scores + row * c->n_experts, c->n_experts, -INFINITY,
                                   ROUTE_ALL_EXPERTS, chosen);
 
-        expert_plain(e, &w->gate_shexp, &w->up_shexp, &w->down_shexp, (int32_t)row);
+        expert_plain(e, &w->units[0], (int32_t)row);
         for (size_t i = 0; i < n; i++) {
-            Tensor gate = tensor_slab(&w->gate_exps, chosen[i]),
-                   up = tensor_slab(&w->up_exps, chosen[i]);
-            Tensor down = tensor_slab(&w->down_exps, chosen[i]);
-            expert_plain(e, &gate, &up, &down, (int32_t)row);
+            const ExpertWeights *unit = &w->units[c->n_shared + (size_t)chosen[i]];
+            expert_plain(e, unit, (int32_t)row);
+            e->last.weight_bytes += unit_bytes(unit);
         }
         e->row_experts[row] += n;
-        e->last.weight_bytes += n * e->costs.expert.bytes;
     }
 }

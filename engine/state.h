@@ -35,9 +35,10 @@ typedef struct Cost {
 } Cost;
 
 typedef struct Costs {
-    Cost fixed; /* density, and of all layers: norms, expert router, group 0, shared expert */
-    Cost group_router;  /* of all layers; not read when every gate is forced on */
-    Cost group, expert; /* one routed group, one routed expert, of one layer */
+    Cost fixed;                 /* what every row goes through, of all layers together */
+    Cost group_router;          /* of all layers; not read when every gate is forced on */
+    Cost group;                 /* one routed group of one layer */
+    uint64_t expert_parameters; /* one routed expert of one layer */
     uint64_t head_bytes, embedding_row_bytes;
 } Costs;
 
@@ -51,7 +52,7 @@ struct Engine {
     Session *sessions; /* [max_sessions] */
     KvLane *lanes;
     void **tables;
-    float *rope; /* [context_length, head_dim]: cosines, then sines */
+    float *frequencies; /* [head_dim / 2]: angle of a position */
 
     /* Of one forward; R = max_batch_rows, S = slots */
     size_t n_rows;
@@ -59,15 +60,16 @@ struct Engine {
     float *x, *h;     /* [R, d_model] */
     float *delta;     /* [R]: density */
     float *hidden;    /* [R, d_density] */
+    float *rope;      /* [R, head_dim]: cosines, then sines */
     float *scores;    /* [R, max(n_groups, n_experts)]: gates of the layer at hand */
     Packed *packed, *packed_slots;
     Routes groups, experts;
     float *q, *k, *v, *attended; /* [S, group width or head_dim] */
-    float *cos_sin;              /* [S, head_dim] */
+    float *cos_sin;              /* [S, head_dim]: rows of rope */
     float *gate, *up;            /* [S, d_expert] */
     float *y;                    /* [S, d_model] */
     Product *products;
-    Tensor (*slabs)[3]; /* [max units]: the views that products point at */
+    Tensor (*slabs)[3]; /* [n_groups]: the views that products point at */
     int32_t *slot_ids;  /* [S]: 0, 1, 2, …, for products that read a run of slots */
     AttentionRow *attention;
     int32_t *ids;
@@ -85,15 +87,19 @@ int attention_routed(Engine *e, uint32_t layer, Route route);
 /* Caches the key and value of one row; fills the attention row except for q and out. */
 int attention_append(Engine *e, uint32_t layer, uint32_t group, size_t row, float gate,
                      size_t slot);
+/* attention-dense.c: x += attention of a layer whose groups all run. */
+int attention_dense(Engine *e, uint32_t layer);
 /* moe.c: x += shared and routed experts of a layer. */
 void moe_routed(Engine *e, uint32_t layer, Route route);
+/* router.c: which experts each row goes through, into e->experts. */
+void experts_route(Engine *e, uint32_t layer, Route route);
 /* Fills e->scores with every expert's pre-activation, from the packed rows. */
-void moe_scores(Engine *e, uint32_t layer);
+void expert_scores(Engine *e, uint32_t layer);
 /* plain.c: every group, four experts, without lists: what the routed path must equal. */
 int attention_plain(Engine *e, uint32_t layer);
 void moe_plain(Engine *e, uint32_t layer);
 
-/* Pre-activations of a router into e->scores [n_rows, stride], from the packed rows. */
+/* Pre-activations of a gated router into e->scores [n_rows, stride], from the packed rows. */
 void router_scores(Engine *e, const Tensor *weight, const Tensor *bias, const Tensor *density,
                    size_t n, size_t offset, size_t stride);
 void probe_rows(Engine *e, int layer, const char *name, const float *rows, size_t n, size_t width);
