@@ -9,125 +9,30 @@
 /* int8 puts near neighbours in another order than f16 does: so many more are compared again. */
 #define RESCORE_FACTOR 4
 #define RESCORE_LEAST  64
-
-void matrix_clear(Matrix *m)
-{
-    free(m->rows);
-    free(m->scales);
-    free(m->modalities);
-    free(m->vectors);
-    *m = (Matrix){0};
-}
-
-static int matrix_reserve(Matrix *m, size_t n)
-{
-    m->rows = malloc((n + 1) * sizeof *m->rows);
-    m->scales = malloc((n + 1) * sizeof *m->scales);
-    m->modalities = malloc(n + 1);
-    m->vectors = malloc((n + 1) * INDEX_VECTOR);
-    return m->rows && m->scales && m->modalities && m->vectors ? 0 : -ENOMEM;
-}
-
-static int matrix_fill(Index *x, Statement s, size_t n)
-{
-    Matrix *m = &x->matrix;
-    int r;
-
-    while ((r = index_step(x, s)) > 0) {
-        if (m->n == n || sqlite3_column_bytes(s, 3) != INDEX_VECTOR)
-            return -EBADMSG;
-        m->rows[m->n] = sqlite3_column_int64(s, 0);
-        m->modalities[m->n] = (uint8_t)sqlite3_column_int(s, 1);
-        m->scales[m->n] = (float)sqlite3_column_double(s, 2);
-        if (m->modalities[m->n] >= _MODALITY_COUNT || !isfinite(m->scales[m->n]))
-            return -EBADMSG;
-        memcpy(m->vectors + m->n++ * INDEX_VECTOR, sqlite3_column_blob(s, 3), INDEX_VECTOR);
-    }
-    return r;
-}
-
-static int matrix_update(Index *x, const Collection *c)
-{
-    _cleanup_statement_ Statement s = NULL;
-    int r;
-
-    if (x->matrix.collection == c->id && x->matrix.generation == c->generation)
-        return 0;
-    matrix_clear(&x->matrix);
-    if (c->n_items > INDEX_ITEMS_MAX)
-        return -EBADMSG;
-    r = index_prepare(x,
-                      "SELECT id, modality, scale, bytes FROM items WHERE collection = ?"
-                      " ORDER BY id",
-                      &s);
-    if (r >= 0)
-        r = matrix_reserve(&x->matrix, c->n_items);
-    if (r >= 0) {
-        sqlite3_bind_int64(s, 1, c->id);
-        r = matrix_fill(x, s, c->n_items);
-    }
-    if (r < 0) {
-        matrix_clear(&x->matrix);
-        return r;
-    }
-    x->matrix.collection = c->id;
-    x->matrix.generation = c->generation;
-    return 0;
-}
-
-/* Rows that lack a pair are struck from keep; both run in the order of row ids. */
-static int filter_pair(Index *x, const IndexPair *pair, uint8_t *keep)
-{
-    _cleanup_statement_ Statement s = NULL;
-    const Matrix *m = &x->matrix;
-    size_t at = 0;
-    int r = index_prepare(x,
-                          "SELECT p.item FROM pairs p JOIN items i ON i.id = p.item"
-                          " WHERE i.collection = ? AND p.key = ? AND p.value = ? ORDER BY p.item",
-                          &s);
-
-    if (r < 0)
-        return r;
-    sqlite3_bind_int64(s, 1, m->collection);
-    sqlite3_bind_text(s, 2, pair->key, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s, 3, pair->value, -1, SQLITE_STATIC);
-    while ((r = index_step(x, s)) > 0) {
-        int64_t row = sqlite3_column_int64(s, 0);
-        while (at < m->n && m->rows[at] < row)
-            keep[at++] = 0;
-        if (at < m->n && m->rows[at] == row)
-            at++;
-    }
-    while (at < m->n)
-        keep[at++] = 0;
-    return r;
-}
-
-static int filter(Index *x, const IndexQuery *q, uint8_t *keep)
-{
-    int r = 0;
-
-    for (size_t i = 0; i < x->matrix.n; i++)
-        keep[i] = !q->modalities || (q->modalities >> x->matrix.modalities[i] & 1);
-    for (size_t i = 0; i < q->n_pairs && r >= 0; i++)
-        r = filter_pair(x, &q->pairs[i], keep);
-    return r;
-}
-
-/* Written so that the compiler makes SIMD of it: a sum of products of 16 bits. */
-static int32_t dot_i8(const int8_t *a, const int16_t *b)
-{
-    int32_t sum = 0;
-
-    for (size_t i = 0; i < INDEX_VECTOR; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
+#define BLOCK          512 /* rows scored at a time */
+#define GRAIN          (16 * BLOCK)
 
 typedef struct Candidate {
     float score;
-    size_t at;
+    uint32_t at;
 } Candidate;
+
+/* The best of what one thread has seen; the worst of them stands first. */
+typedef struct Heap {
+    Candidate *list;
+    size_t n, max;
+} Heap;
+
+/* What the threads of a search share. */
+typedef struct Scan {
+    const Matrix *matrix;
+    ScanFunc dots;
+    const uint8_t *keep; /* [n]; NULL: all */
+    int8_t query[INDEX_VECTOR];
+    size_t max;
+    Candidate *lists; /* [threads, max] */
+    Heap heaps[POOL_THREADS_MAX];
+} Scan;
 
 static bool candidate_worse(const Candidate *a, const Candidate *b)
 {
@@ -139,7 +44,6 @@ static int candidate_compare(const void *a, const void *b)
     return candidate_worse(a, b) ? 1 : -1; /* no two are of one item */
 }
 
-/* heap: the worst of the best n stands first. */
 static void heap_sink(Candidate *heap, size_t n)
 {
     size_t at = 0, child;
@@ -168,26 +72,134 @@ static void heap_rise(Candidate *heap, size_t at)
     }
 }
 
-static size_t scan(const Matrix *m, const int16_t *query, const uint8_t *keep, Candidate *heap,
-                   size_t max)
+static void heap_offer(Heap *h, Candidate c)
 {
-    size_t n = 0;
-
-    for (size_t i = 0; i < m->n; i++) {
-        Candidate c = {.at = i};
-
-        if (!keep[i])
-            continue;
-        c.score = (float)dot_i8(m->vectors + i * INDEX_VECTOR, query) * m->scales[i];
-        if (n < max) {
-            heap[n] = c;
-            heap_rise(heap, n++);
-        } else if (candidate_worse(&heap[0], &c)) {
-            heap[0] = c;
-            heap_sink(heap, n);
-        }
+    if (h->n < h->max) {
+        h->list[h->n] = c;
+        heap_rise(h->list, h->n++);
+    } else if (candidate_worse(&h->list[0], &c)) {
+        h->list[0] = c;
+        heap_sink(h->list, h->n);
     }
-    return n;
+}
+
+static void scan_run(const Scan *s, Heap *h, size_t begin, size_t end)
+{
+    const Matrix *m = s->matrix;
+    int32_t dots[BLOCK];
+
+    s->dots(m->vectors + begin * INDEX_VECTOR, end - begin, INDEX_VECTOR, s->query, dots);
+    for (size_t i = begin; i < end; i++) {
+        float score = (float)dots[i - begin] * m->rows[i].scale;
+
+        if (h->n < h->max || score >= h->list[0].score)
+            heap_offer(h, (Candidate){score, (uint32_t)i});
+    }
+}
+
+/* Runs of rows that pass the filter; what does not is neither read nor scored. */
+static void scan_kept(const Scan *s, Heap *h, size_t begin, size_t end)
+{
+    while (begin < end) {
+        size_t stop;
+
+        if (!s->keep[begin]) {
+            begin++;
+            continue;
+        }
+        for (stop = begin + 1; stop < end && s->keep[stop]; stop++)
+            ;
+        scan_run(s, h, begin, stop);
+        begin = stop;
+    }
+}
+
+static void scan_part(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    Scan *s = userdata;
+
+    for (size_t at = begin; at < end; at += BLOCK) {
+        size_t stop = end - at < BLOCK ? end : at + BLOCK;
+
+        if (s->keep)
+            scan_kept(s, &s->heaps[worker], at, stop);
+        else
+            scan_run(s, &s->heaps[worker], at, stop);
+    }
+}
+
+/* The best `max` of all, in order. What they are does not depend on the threads: of equal scores
+ * the earlier row counts as better. */
+static int scan(Index *x, Scan *s, Candidate *best, size_t *ret_n)
+{
+    size_t threads = x->pool ? pool_threads(x->pool) : 1, n = 0;
+
+    s->lists = malloc(threads * s->max * sizeof *s->lists);
+    if (!s->lists)
+        return -ENOMEM;
+    for (size_t i = 0; i < threads; i++)
+        s->heaps[i] = (Heap){s->lists + i * s->max, 0, s->max};
+    if (x->pool)
+        pool_for(x->pool, s->matrix->n, GRAIN, scan_part, s);
+    else
+        scan_part(s, 0, s->matrix->n, 0);
+    for (size_t i = 0; i < threads; i++) {
+        memmove(s->lists + n, s->heaps[i].list, s->heaps[i].n * sizeof *s->lists);
+        n += s->heaps[i].n;
+    }
+    qsort(s->lists, n, sizeof *s->lists, candidate_compare);
+    n = n < s->max ? n : s->max;
+    memcpy(best, s->lists, n * sizeof *best);
+    free(s->lists);
+    *ret_n = n;
+    return 0;
+}
+
+/* Rows that lack a pair are struck from keep; both run in the order of row ids. */
+static int filter_pair(Index *x, const Matrix *m, const IndexPair *pair, uint8_t *keep)
+{
+    _cleanup_statement_ Statement s = NULL;
+    size_t at = 0;
+    int r =
+        index_prepare(x, "SELECT item FROM pairs WHERE key = ? AND value = ? ORDER BY item", &s);
+
+    if (r < 0)
+        return r;
+    index_bind_text(s, 1, pair->key);
+    index_bind_text(s, 2, pair->value);
+    while ((r = index_step(x, s)) > 0) {
+        int64_t row = sqlite3_column_int64(s, 0);
+
+        while (at < m->n && m->rows[at].id < row)
+            keep[at++] = 0;
+        if (at < m->n && m->rows[at].id == row)
+            at++;
+    }
+    while (at < m->n)
+        keep[at++] = 0;
+    return r;
+}
+
+/* *ret_keep stays NULL when all rows pass. */
+static int filter(Index *x, const Matrix *m, const IndexQuery *q, uint8_t **ret_keep)
+{
+    unsigned modalities = q->modalities ? q->modalities : ~0u;
+    _cleanup_free_ uint8_t *keep = NULL;
+    int r = 0;
+
+    if (!q->modalities && q->n_pairs == 0 && m->n_dead == 0)
+        return 0;
+    keep = malloc(m->n + 1);
+    if (!keep)
+        return -ENOMEM;
+    for (size_t i = 0; i < m->n; i++)
+        keep[i] = !m->rows[i].dead && (modalities >> m->rows[i].modality & 1);
+    for (size_t i = 0; i < q->n_pairs && r >= 0; i++)
+        r = filter_pair(x, m, &q->pairs[i], keep);
+    if (r < 0)
+        return r;
+    *ret_keep = steal_ptr(&keep);
+    return 0;
 }
 
 static float length_of(const float *v)
@@ -199,64 +211,41 @@ static float length_of(const float *v)
     return (float)sqrt(sum);
 }
 
-static int rescore(Index *x, const float *query, Candidate *best, size_t n)
+static int rescore_row(Statement s, const float *query, float query_length, float *ret_score)
+{
+    const uint8_t *halves = sqlite3_column_blob(s, 0);
+    float v[INDEX_VECTOR], score;
+    double dot = 0;
+
+    if (!halves || sqlite3_column_bytes(s, 0) != 2 * INDEX_VECTOR)
+        return -EBADMSG;
+    for (size_t k = 0; k < INDEX_VECTOR; k++) {
+        v[k] = f16_load(halves + 2 * k);
+        dot += (double)v[k] * query[k];
+    }
+    score = (float)(dot / (query_length * length_of(v)));
+    if (!isfinite(score))
+        return -EBADMSG;
+    *ret_score = score;
+    return 0;
+}
+
+static int rescore(Index *x, const Matrix *m, const float *query, Candidate *best, size_t n)
 {
     _cleanup_statement_ Statement s = NULL;
     float query_length = length_of(query);
     int r = index_prepare(x, "SELECT halves FROM items WHERE id = ?", &s);
 
     for (size_t i = 0; i < n && r >= 0; i++) {
-        const uint8_t *halves;
-        float v[INDEX_VECTOR];
-        double dot = 0;
-
         sqlite3_reset(s);
-        sqlite3_bind_int64(s, 1, x->matrix.rows[best[i].at]);
+        sqlite3_bind_int64(s, 1, m->rows[best[i].at].id);
         r = index_step(x, s);
-        if (r < 0)
-            return r;
-        if (r == 0 || sqlite3_column_bytes(s, 0) != 2 * INDEX_VECTOR)
-            return -EBADMSG;
-        halves = sqlite3_column_blob(s, 0);
-        for (size_t k = 0; k < INDEX_VECTOR; k++) {
-            v[k] = f16_load(halves + 2 * k);
-            dot += (double)v[k] * query[k];
-        }
-        best[i].score = (float)(dot / (query_length * length_of(v)));
-        if (!isfinite(best[i].score))
-            return -EBADMSG;
+        if (r == 0)
+            r = -EBADMSG;
+        if (r > 0)
+            r = rescore_row(s, query, query_length, &best[i].score);
     }
-    return r < 0 ? r : 0;
-}
-
-static int hits_name(Index *x, const Candidate *best, size_t first, size_t n, IndexHit *hits)
-{
-    _cleanup_statement_ Statement s = NULL;
-    int r = index_prepare(x, "SELECT name FROM items WHERE id = ?", &s);
-
-    for (size_t i = 0; i < n && r >= 0; i++) {
-        const char *name;
-
-        sqlite3_reset(s);
-        sqlite3_bind_int64(s, 1, x->matrix.rows[best[first + i].at]);
-        r = index_step(x, s);
-        if (r < 0)
-            return r;
-        name = r > 0 ? (const char *)sqlite3_column_text(s, 0) : NULL;
-        if (!name)
-            return -EBADMSG;
-        hits[i] = (IndexHit){strdup(name), best[first + i].score, (uint32_t)(first + i + 1)};
-        if (!hits[i].id)
-            return -ENOMEM;
-    }
-    return r < 0 ? r : 0;
-}
-
-void index_hits_free(IndexHit *hits, size_t n)
-{
-    for (size_t i = 0; hits && i < n; i++)
-        free(hits[i].id);
-    free(hits);
+    return r;
 }
 
 static int query_check(const IndexQuery *q)
@@ -271,23 +260,21 @@ static int query_check(const IndexQuery *q)
 }
 
 /* The best of the matrix in order, of which n are above the least score. */
-static int best_find(Index *x, const IndexQuery *q, float scale, Candidate *best, size_t max,
-                     size_t *ret_n)
+static int best_find(Index *x, const Matrix *m, const IndexQuery *q, const Quantised *query,
+                     Candidate *best, size_t max, size_t *ret_n)
 {
-    _cleanup_free_ uint8_t *keep = malloc(x->matrix.n + 1);
-    int16_t query[INDEX_VECTOR];
+    _cleanup_free_ uint8_t *keep = NULL;
+    Scan s = {.matrix = m, .dots = x->scan, .max = max};
     size_t n;
-    int r;
+    int r = filter(x, m, q, &keep);
 
-    if (!keep)
-        return -ENOMEM;
-    for (size_t i = 0; i < INDEX_VECTOR; i++)
-        query[i] = index_round(q->vector[i], scale);
-    r = filter(x, q, keep);
     if (r < 0)
         return r;
-    n = scan(&x->matrix, query, keep, best, max);
-    r = rescore(x, q->vector, best, n);
+    s.keep = keep;
+    memcpy(s.query, query->bytes, sizeof s.query);
+    r = scan(x, &s, best, &n);
+    if (r >= 0)
+        r = rescore(x, m, q->vector, best, n);
     if (r < 0)
         return r;
     qsort(best, n, sizeof *best, candidate_compare);
@@ -297,42 +284,60 @@ static int best_find(Index *x, const IndexQuery *q, float scale, Candidate *best
     return 0;
 }
 
-int index_search(Index *x, const char *name, const uint8_t digest[INDEX_DIGEST],
-                 const IndexQuery *query, IndexHit **ret_hits, size_t *ret_n, bool *ret_more)
+static int read_hits(Index *x, const Collection *c, const Matrix *m, const Candidate *best,
+                     size_t first, size_t n, const IndexWish *wish, IndexRecords *ret_hits)
 {
-    _cleanup_free_ Candidate *best = NULL;
+    _cleanup_(index_records_free) IndexRecords hits = {.list = calloc(n + 1, sizeof *hits.list)};
+    size_t total = 0;
+
+    if (!hits.list)
+        return -ENOMEM;
+    for (; hits.n < n; hits.n++) {
+        const Candidate *candidate = &best[first + hits.n];
+        IndexRecord *hit = &hits.list[hits.n];
+        int r = index_read_row(x, m->rows[candidate->at].id, c, wish, &total, hit);
+
+        if (r < 0)
+            return r;
+        hit->score = candidate->score;
+        hit->rank = (uint32_t)(first + hits.n + 1);
+    }
+    *ret_hits = hits;
+    hits = (IndexRecords){0};
+    return 0;
+}
+
+int index_search(Index *x, const char *name, const uint8_t digest[INDEX_DIGEST],
+                 const IndexQuery *query, const IndexWish *wish, IndexRecords *ret_hits,
+                 bool *ret_more)
+{
     size_t max = RESCORE_FACTOR * (query->offset + query->limit) + RESCORE_LEAST, n, shown = 0;
-    IndexHit *hits;
+    _cleanup_free_ Candidate *best = NULL;
+    const Matrix *m;
+    Quantised bytes;
     Collection c;
-    float scale;
     int r = query_check(query);
 
     if (r >= 0)
-        r = index_scale(query->vector, &scale);
+        r = index_quantise(query->vector, &bytes);
     if (r >= 0)
-        r = index_find(x, name, digest, &c);
+        r = index_find_model(x, name, digest, &c);
+    if (r >= 0 && c.rebuilding)
+        r = -ESTALE;
     if (r >= 0)
-        r = matrix_update(x, &c);
+        r = matrix_get(x, &c, &m);
     if (r < 0)
         return r;
     best = malloc(max * sizeof *best);
     if (!best)
         return -ENOMEM;
-    r = best_find(x, query, scale, best, max, &n);
+    r = best_find(x, m, query, &bytes, best, max, &n);
     if (r < 0)
         return r;
     if (n > query->offset)
         shown = n - query->offset < query->limit ? n - query->offset : query->limit;
-    hits = calloc(shown + 1, sizeof *hits);
-    if (!hits)
-        return -ENOMEM;
-    r = hits_name(x, best, query->offset, shown, hits);
-    if (r < 0) {
-        index_hits_free(hits, shown);
-        return r;
-    }
-    *ret_hits = hits;
-    *ret_n = shown;
-    *ret_more = n > query->offset + shown;
-    return 0;
+    r = read_hits(x, &c, m, best, query->offset, shown, wish, ret_hits);
+    if (r >= 0)
+        *ret_more = n > query->offset + shown;
+    return r;
 }

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "engine/backend.h"
+#include "engine/cpu/scan.h"
 
 /* Rows ready for products. A row is `row_bytes` long, aligned to 64: int8 [width] rounded up to 64,
  * then per block of 32 an f32 scale, then per block an int32, -128 times the sum of its int8: what
@@ -130,6 +131,8 @@ typedef struct Kernels {
                            size_t head_dim, size_t begin, size_t end, float *out);
     /* One query of attention_pool(): width a multiple of 16, n >= 1. Tolerance 1e-5. */
     void (*attention_pool)(const float *x, size_t n, size_t width, const float *query, float *out);
+    /* scan.h. Exact. */
+    ScanFunc scan_q8;
 } Kernels;
 
 /* part = part and next together; then the finished row. The same C for every table. */

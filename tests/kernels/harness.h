@@ -53,7 +53,7 @@ typedef struct KernelCheck {
     void (*bench)(const Kernels *k);
 } KernelCheck;
 
-extern const KernelCheck product_checks[], rows_checks[], attention_checks[];
+extern const KernelCheck product_checks[], rows_checks[], attention_checks[], scan_checks[];
 
 /* floor.c: what this machine does at best, measured once. Names of the highest instruction set. */
 double floor_f32_macs(void);    /* per ns */

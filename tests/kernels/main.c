@@ -4,7 +4,8 @@
 #include "engine/cpu/cpuid.h"
 #include "tests/kernels/harness.h"
 
-static const KernelCheck *const families[] = {product_checks, rows_checks, attention_checks};
+static const KernelCheck *const families[] = {product_checks, rows_checks, attention_checks,
+                                              scan_checks};
 
 static const char usage[] =
     "usage: kernels [--function NAME] [--isa plain|avx2|avx512|avx512vnni] [--seed N] [--bench]\n";

@@ -56,7 +56,7 @@ FOLDERS = {
     "engine": Folder("engine/*.h", [BASE]),
     "encoders": Folder("encoders/*.h", [BASE, BACKEND], only={"encoders/mel.c": [FFT]}),
     "encoders/media": Folder("encoders/media/*.h", [BASE], [MEDIA_LIBS]),
-    "fusion": Folder("fusion/*.h", [BASE, BACKEND, "encoders/encoder.h"], only={
+    "fusion": Folder("fusion/*.h", [BASE, BACKEND, "encoders/encoder.h", "engine/cpu/scan.h"], only={
         "fusion/index-private.h": [SQLITE]}),
     "ipc": Folder("ipc/*.h", ["engine/base/cleanup.h", "engine/base/log.h"], [DBUS, SYSTEMD]),
     "daemon": Folder("daemon/*.h", PUBLIC, [SYSTEMD], only={

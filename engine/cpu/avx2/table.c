@@ -17,5 +17,6 @@ void kernels_init_avx2(Kernels *k)
         .attention_part = attention_part_avx2,
         .attention_full = attention_full_avx2,
         .attention_pool = attention_pool_avx2,
+        .scan_q8 = scan_q8_avx2,
     };
 }

@@ -12,3 +12,5 @@ void rms_norm_avx512(const float *x, const float *w, float eps, size_t width, fl
 void silu_mul_avx512(const float *a, const float *b, size_t n, float *y);
 void attention_full_avx512(const float *q, const float *k, const float *v, size_t n, size_t stride,
                            size_t head_dim, size_t begin, size_t end, float *out);
+void scan_q8_avx512vnni(const uint8_t *rows, size_t n, size_t width, const int8_t *query,
+                        int32_t *out);

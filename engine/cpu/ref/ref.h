@@ -20,3 +20,4 @@ void attention_part_ref(const AttentionRow *row, size_t n_heads, size_t head_dim
 void attention_full_ref(const float *q, const float *k, const float *v, size_t n, size_t stride,
                         size_t head_dim, size_t begin, size_t end, float *out);
 void attention_pool_ref(const float *x, size_t n, size_t width, const float *query, float *out);
+void scan_q8_ref(const uint8_t *rows, size_t n, size_t width, const int8_t *query, int32_t *out);

@@ -17,5 +17,6 @@ void kernels_init_ref(Kernels *k)
         .attention_part = attention_part_ref,
         .attention_full = attention_full_ref,
         .attention_pool = attention_pool_ref,
+        .scan_q8 = scan_q8_ref,
     };
 }
