@@ -165,6 +165,8 @@ def deltas(frames):
 class ServiceTest(unittest.TestCase):
     """Starts command(bus) for the class; after each test the service must serve the next call."""
 
+    bus_type = Bus
+
     @classmethod
     def command(cls, bus):
         raise NotImplementedError
@@ -185,7 +187,7 @@ class ServiceTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.bus = Bus()
+        cls.bus = cls.bus_type()
         cls.start()
 
     @classmethod
