@@ -1,188 +1,246 @@
 #include "engine/base/tokenizer.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/vocab.h"
+#include "engine/base/merge.h"
+#include "engine/base/unicode.h"
+#include "engine/base/utf8.h"
+
+/* How many times shorter normalising may make a text. */
+#define NFC_SHRINK 3
+
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+#define BLANK       "\xe2\x96\x81" /* U+2581, which stands for a blank in pieces */
 
 struct Tokenizer {
     Vocab vocab;
 };
 
-/* Symbols of a piece: a list over its bytes, shortened by each merge. */
-typedef struct Symbol {
-    int32_t id;         /* -1: swallowed by its left neighbour */
-    int32_t prev, next; /* -1: none */
-} Symbol;
+/* One call of encode. */
+typedef struct Encoding {
+    const Vocab *vocab;
+    MergeWork work;
+    int32_t *ids;
+    size_t max, count;
+} Encoding;
 
-/* A pair that could merge. Stale once one of its two symbols has changed. */
-typedef struct Candidate {
-    int32_t rank, position;
-    int32_t left, right, id;
-} Candidate;
-
-typedef struct Work {
-    Symbol *symbols;
-    Candidate *heap; /* smallest rank first, then leftmost */
-    size_t n_heap;
-} Work;
-
-static bool candidate_before(const Candidate *a, const Candidate *b)
+static int id_put(Encoding *e, int32_t id)
 {
-    return a->rank != b->rank ? a->rank < b->rank : a->position < b->position;
+    if (e->count == e->max)
+        return -E2BIG;
+    e->ids[e->count++] = id;
+    return 0;
 }
 
-static void heap_push(Work *w, Candidate c)
+/* A symbol that is no token: its bytes, or the unknown token, once for several in a row. */
+static int unknown_put(Encoding *e, const char *bytes, size_t length, bool again)
 {
-    size_t i = w->n_heap++;
+    const Vocab *v = e->vocab;
+    bool known = true;
 
-    for (; i > 0 && candidate_before(&c, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        w->heap[i] = w->heap[(i - 1) / 2];
-    w->heap[i] = c;
-}
+    for (size_t i = 0; i < length; i++)
+        known &= v->byte_ids[(uint8_t)bytes[i]] >= 0;
+    if (!known)
+        return again ? 0 : id_put(e, v->unknown);
+    for (size_t i = 0; i < length; i++) {
+        int r = id_put(e, v->byte_ids[(uint8_t)bytes[i]]);
 
-static Candidate heap_pop(Work *w)
-{
-    Candidate top = w->heap[0], last = w->heap[--w->n_heap];
-    size_t i = 0;
-
-    for (size_t child = 1; child < w->n_heap; child = 2 * i + 1) {
-        if (child + 1 < w->n_heap && candidate_before(&w->heap[child + 1], &w->heap[child]))
-            child++;
-        if (!candidate_before(&w->heap[child], &last))
-            break;
-        w->heap[i] = w->heap[child];
-        i = child;
+        if (r < 0)
+            return r;
     }
-    w->heap[i] = last;
-    return top;
+    return 0;
 }
 
-static void push_pair(const Vocab *v, Work *w, int32_t position)
+static int piece_encode(Encoding *e, const char *piece, size_t length)
 {
-    const Merge *m;
-    int32_t next;
+    const Symbol *s, *symbols;
+    int r = merge_piece(e->vocab, &e->work, piece, length);
 
-    if (position < 0 || (next = w->symbols[position].next) < 0)
-        return;
-    m = vocab_merge(v, w->symbols[position].id, w->symbols[next].id);
-    if (m)
-        heap_push(
-            w, (Candidate){m->rank, position, w->symbols[position].id, w->symbols[next].id, m->id});
+    if (r < 0)
+        return r;
+    symbols = e->work.symbols;
+    for (int32_t i = 0; i >= 0; i = s->next) {
+        s = &symbols[i];
+        r = s->id >= 0 ? id_put(e, s->id)
+                       : unknown_put(e, piece + s->start, (size_t)s->length,
+                                     s->prev >= 0 && symbols[s->prev].id < 0);
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
-/* Merges one piece as far as it goes. Each merge removes a symbol and adds at most two
- * candidates, so the heap never holds more than three per byte. */
-static void piece_merge(const Vocab *v, Work *w, const char *piece, int32_t length)
+/* Cuts text into pieces by the rule. */
+static int pieces_encode(Encoding *e, const char *text, size_t length)
 {
-    w->n_heap = 0;
-    for (int32_t i = 0; i < length; i++)
-        w->symbols[i] =
-            (Symbol){v->byte_ids[(uint8_t)piece[i]], i - 1, i + 1 < length ? i + 1 : -1};
-    for (int32_t i = 0; i + 1 < length; i++)
-        push_pair(v, w, i);
+    const SplitRule *rule = e->vocab->rule;
 
-    while (w->n_heap > 0) {
-        Candidate c = heap_pop(w);
-        Symbol *left = &w->symbols[c.position], *right;
+    for (size_t at = 0, n; at < length; at += n) {
+        int32_t id;
+        int r;
 
-        if (left->id != c.left || left->next < 0)
+        n = split_next(rule, text + at, length - at);
+        id = rule->whole ? vocab_piece(e->vocab, text + at, n) : -1;
+        r = id >= 0 ? id_put(e, id) : piece_encode(e, text + at, n);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Text with U+FFFD for each maximal part that is no UTF-8; NULL in ret_text: it is sound. */
+static int text_repair(const char *text, size_t length, char **ret_text, size_t *ret_length)
+{
+    char *out;
+    size_t sound = 0, n;
+
+    while (sound < length && (n = utf8_length(text + sound, length - sound)) > 0)
+        sound += n;
+    if (sound == length)
+        return 0;
+    if (length > (SIZE_MAX - 1) / 3 || !(out = malloc(3 * length + 1)))
+        return -ENOMEM;
+    memcpy(out, text, sound);
+    *ret_length = sound;
+    for (size_t at = sound; at < length; at += n) {
+        const char *from = text + at;
+        size_t put;
+
+        n = utf8_length(from, length - at);
+        put = n ? n : strlen(REPLACEMENT);
+        memcpy(out + *ret_length, n ? from : REPLACEMENT, put);
+        *ret_length += put;
+        if (n == 0)
+            n = utf8_broken(from, length - at);
+    }
+    *ret_text = out;
+    return 0;
+}
+
+/* A blank in front, and blanks as pieces spell them. */
+static int blanks_spell(const Vocab *v, const char *text, size_t length, char **ret_text,
+                        size_t *ret_length)
+{
+    char *out = length < (SIZE_MAX - 4) / 3 ? malloc(3 * length + 4) : NULL;
+    size_t n = 0;
+
+    if (!out)
+        return -ENOMEM;
+    if (v->blank_first) {
+        memcpy(out, BLANK, 3);
+        n = 3;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] != ' ') {
+            out[n++] = text[i];
             continue;
-        right = &w->symbols[left->next];
-        if (right->id != c.right)
+        }
+        memcpy(out + n, BLANK, 3);
+        n += 3;
+    }
+    *ret_text = out;
+    *ret_length = n;
+    return 0;
+}
+
+/* Text between the tokens that stand for themselves, length >= 1. */
+static int plain_encode(Encoding *e, const char *text, size_t length)
+{
+    const Vocab *v = e->vocab;
+    _cleanup_free_ char *repaired = NULL, *normal = NULL;
+    int r;
+
+    if (v->rule && v->rule->ascii)
+        return pieces_encode(e, text, length);
+    r = text_repair(text, length, &repaired, &length);
+    if (r < 0)
+        return r;
+    text = repaired ? repaired : text;
+    if (v->kind == VOCAB_PIECES) {
+        r = blanks_spell(v, text, length, &normal, &length);
+        return r < 0 ? r : piece_encode(e, normal, length);
+    }
+    if (v->rule->nfc && unicode_needs_nfc(text, length)) {
+        r = unicode_nfc(text, length, &normal, &length);
+        if (r < 0)
+            return r;
+        text = normal;
+    }
+    return pieces_encode(e, text, length);
+}
+
+/* Text with tokens in it that stand for themselves. */
+static int text_encode(Encoding *e, const char *text, size_t length, const TextPart *parts)
+{
+    size_t plain = 0, at = 0, part_end = parts->length, n = 0;
+    int r = 0;
+
+    while (at < length && r == 0) {
+        while (at == part_end) /* empty parts too */
+            part_end += (++parts)->length;
+        int32_t id =
+            vocab_added(e->vocab, text + at, length - at, parts->markup ? part_end - at : 0, &n);
+        if (id < 0) {
+            at++;
             continue;
-        left->id = c.id;
-        left->next = right->next;
-        right->id = -1;
-        if (left->next >= 0)
-            w->symbols[left->next].prev = c.position;
-        push_pair(v, w, left->prev);
-        push_pair(v, w, c.position);
+        }
+        if (at > plain)
+            r = plain_encode(e, text + plain, at - plain);
+        if (r == 0)
+            r = id_put(e, id);
+        plain = at += n;
+        while (at > part_end)
+            part_end += (++parts)->length;
     }
+    if (r == 0 && length > plain)
+        r = plain_encode(e, text + plain, length - plain);
+    return r;
 }
 
-static bool is_space(char c)
+/* A token covers `longest` bytes at most, unless text shrinks or unknown characters share one:
+ * what cannot fit is refused before any memory is taken. */
+static bool too_long(const Vocab *v, size_t length, size_t max)
 {
-    return c == ' ' || (c >= '\t' && c <= '\r');
+    size_t shrink = v->rule && v->rule->nfc ? NFC_SHRINK : 1;
+
+    return length > INT32_MAX / 4 || (v->unknown < 0 && length / v->longest / shrink > max);
 }
 
-static bool is_letter(char c)
+int tokenizer_encode_parts(const Tokenizer *t, const TextPart *parts, size_t n_parts, int32_t *ids,
+                           size_t max, size_t *ret_count)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
+    Encoding e = {.vocab = &t->vocab, .ids = ids, .max = max};
+    _cleanup_free_ char *joined = NULL;
+    size_t length = 0, at = 0;
+    int r;
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
+    for (size_t i = 0; i < n_parts; i++)
+        if (__builtin_add_overflow(length, parts[i].length, &length))
+            return -E2BIG;
+    if (too_long(&t->vocab, length, max))
+        return -E2BIG;
+    joined = n_parts > 1 ? malloc(length + 1) : NULL;
+    if (n_parts > 1 && !joined)
+        return -ENOMEM;
+    for (size_t i = 0; joined && i < n_parts; at += parts[i++].length)
+        if (parts[i].length > 0)
+            memcpy(joined + at, parts[i].text, parts[i].length);
 
-static bool is_other(char c)
-{
-    return !is_space(c) && !is_letter(c) && !is_digit(c);
-}
-
-/* Length of the piece at the start of text, length >= 1: the four alternatives in their order. */
-static size_t piece_length(const char *text, size_t length)
-{
-    size_t i = text[0] == ' ' && length > 1 && !is_space(text[1]) ? 1 : 0;
-    bool (*in_class)(char c) = is_letter(text[i])  ? is_letter
-                               : is_space(text[i]) ? is_space
-                                                   : is_other;
-
-    if (is_digit(text[i]))
-        return i + 1;
-    for (i++; i < length && in_class(text[i]); i++)
-        ;
-    return i;
-}
-
-static size_t longest_piece(const char *text, size_t length)
-{
-    size_t longest = 0;
-
-    for (size_t at = 0; at < length;) {
-        size_t n = piece_length(text + at, length - at);
-
-        if (n > longest)
-            longest = n;
-        at += n;
-    }
-    return longest;
+    r = length == 0 ? 0 : text_encode(&e, joined ? joined : parts[0].text, length, parts);
+    merge_work_deinit(&e.work);
+    if (r < 0)
+        return r;
+    *ret_count = e.count;
+    return 0;
 }
 
 int tokenizer_encode(const Tokenizer *t, const char *text, size_t length, int32_t *ids, size_t max,
                      size_t *ret_count)
 {
-    const Vocab *v = &t->vocab;
-    _cleanup_free_ Symbol *symbols = NULL;
-    _cleanup_free_ Candidate *heap = NULL;
-    size_t longest, count = 0;
+    TextPart part = {.text = text, .length = length};
 
-    /* A token covers `longest` bytes at most: what cannot fit is refused before any memory is
-     * taken. */
-    if (length / v->longest > max || length > INT32_MAX)
-        return -E2BIG;
-    longest = longest_piece(text, length);
-    symbols = calloc(longest + 1, sizeof *symbols);
-    heap = calloc(3 * longest + 1, sizeof *heap);
-    if (!symbols || !heap)
-        return -ENOMEM;
-
-    for (size_t at = 0; at < length;) {
-        Work work = {symbols, heap, 0};
-        size_t n = piece_length(text + at, length - at);
-
-        piece_merge(v, &work, text + at, (int32_t)n);
-        for (int32_t i = 0; i >= 0; i = symbols[i].next) {
-            if (count == max)
-                return -E2BIG;
-            ids[count++] = symbols[i].id;
-        }
-        at += n;
-    }
-    *ret_count = count;
-    return 0;
+    return tokenizer_encode_parts(t, &part, 1, ids, max, ret_count);
 }
 
 int tokenizer_new(Weights *weights, Tokenizer **ret_tokenizer)
@@ -211,11 +269,11 @@ const char *tokenizer_piece(const Tokenizer *t, int32_t id, size_t *ret_length)
 {
     const Vocab *v = &t->vocab;
 
-    if (id < 0 || (size_t)id >= v->n_tokens) {
+    if (id < 0 || (size_t)id >= v->n_tokens || !vocab_is_text(v, id)) {
         *ret_length = 0;
         return "";
     }
-    *ret_length = v->starts[id + 1] - v->starts[id];
+    *ret_length = vocab_length(v, id);
     return v->bytes + v->starts[id];
 }
 
@@ -227,4 +285,30 @@ size_t tokenizer_size(const Tokenizer *t)
 const TokenizerSpecial *tokenizer_special(const Tokenizer *t)
 {
     return &t->vocab.special;
+}
+
+bool tokenizer_is_stop(const Tokenizer *t, int32_t id)
+{
+    for (size_t i = 0; i < t->vocab.n_stops; i++)
+        if (t->vocab.stops[i] == id)
+            return true;
+    return false;
+}
+
+int32_t tokenizer_control(const Tokenizer *t, const char *spelling)
+{
+    size_t length = strlen(spelling), n;
+    int32_t id = vocab_added(&t->vocab, spelling, length, length, &n);
+
+    return id >= 0 && n == length && t->vocab.types[id] == TOKEN_CONTROL ? id : -1;
+}
+
+bool tokenizer_spells_blanks(const Tokenizer *t)
+{
+    return t->vocab.kind == VOCAB_PIECES;
+}
+
+bool tokenizer_leads_blank(const Tokenizer *t)
+{
+    return t->vocab.blank_first;
 }

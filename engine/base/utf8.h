@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes of the code point at the start of text, n >= 1; 0 when there is no sound one. */
 static inline size_t utf8_length(const char *text, size_t n)
@@ -26,6 +27,33 @@ static inline size_t utf8_length(const char *text, size_t n)
         if (s[i] < low || s[i] > high)
             return 0;
     return length;
+}
+
+/* Where no sound code point begins, n >= 1: bytes of the longest part that one could begin with,
+ * at least 1. U+FFFD stands for each (Unicode Standard, section 3.9). */
+static inline size_t utf8_broken(const char *text, size_t n)
+{
+    size_t length = 1;
+
+    for (; length < n && length < 4; length++) {
+        char part[4] = {'\x80', '\x80', '\x80', '\x80'}; /* what would complete it */
+
+        memcpy(part, text, length + 1);
+        if (utf8_length(part, sizeof part) <= length)
+            break;
+    }
+    return length;
+}
+
+/* The sound code point of `length` bytes at the start of text. */
+static inline uint32_t utf8_get(const char *text, size_t length)
+{
+    const uint8_t *s = (const uint8_t *)text;
+    uint32_t point = length == 1 ? s[0] : s[0] & (0x7fu >> length);
+
+    for (size_t i = 1; i < length; i++)
+        point = point << 6 | (s[i] & 0x3f);
+    return point;
 }
 
 /* Writes a code point, at most 4 bytes, and returns how many. */

@@ -312,6 +312,19 @@ int weights_get_i32s(const Weights *w, const char *key, int32_t *ret_values, siz
     return 0;
 }
 
+int weights_get_f32s(const Weights *w, const char *key, float *ret_values, size_t count)
+{
+    const GgufKey *k = key_find(w, key);
+
+    if (!k)
+        return -ENOENT;
+    if (k->type != GGUF_ARRAY || k->element_type != GGUF_F32 || k->length != count)
+        return -EBADMSG;
+    for (size_t i = 0; i < count; i++)
+        ret_values[i] = f32_from_bits(gguf_load_u32(k->value + 4 * i));
+    return 0;
+}
+
 static const GgufTensor *tensor_find(const Weights *w, const char *name)
 {
     uint32_t slot = *table_slot(w, &w->tensors, tensor_name, (WeightsString){name, strlen(name)});

@@ -49,6 +49,8 @@ int weights_string_at(const Weights *w, const char *key, size_t index, WeightsSt
 int weights_array_length(const Weights *w, const char *key, size_t *ret_count);
 /* Copies an array of i32 or u32 that has exactly `count` elements. */
 int weights_get_i32s(const Weights *w, const char *key, int32_t *ret_values, size_t count);
+/* The same of f32. */
+int weights_get_f32s(const Weights *w, const char *key, float *ret_values, size_t count);
 
 /* A tensor by name; NULL when missing, and for experts that do not lie in one piece. */
 const Tensor *weights_find(const Weights *w, const char *name);

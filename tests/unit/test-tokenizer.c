@@ -213,8 +213,8 @@ static Bytes build(const Lie *lie)
 
 static const Lie lies[] = {
     {.name = "honest", .says = ""},
-    {"another model", ENOTSUP, "'llama'", .model = "llama"},
-    {"another pre-tokenizer", ENOTSUP, "'qwen2'", .pre = "qwen2"},
+    {"another model", ENOTSUP, "'bert'", .model = "bert"},
+    {"another pre-tokenizer", ENOTSUP, "'bloom'", .pre = "bloom"},
     {"a token twice", EBADMSG, "are the same", .token = "a"},
     {"an empty token", EBADMSG, "has 0 bytes", .token = ""},
     {"a token out of the alphabet", EBADMSG, "alphabet", .token = "a b"},
