@@ -1,16 +1,12 @@
 /*
- * A matrix file, <collection's id>.matrix, of one page of header, rows, and vectors. Between them
- * lies a hole for rows to come:
- *
- *     0                 Header
- *     ROWS_AT           MatrixRow [ROWS_MAX]
- *     VECTORS_AT        uint8_t [n, INDEX_VECTOR], int8 moved up by 128
+ * A matrix is two files: <collection's id>.rows, a Header and MatrixRow [n], and <id>.vectors,
+ * uint8_t [n, INDEX_VECTOR], which are int8 moved up by 128.
  *
  * It is no more than a copy of what the database says, in the form that a search reads fastest. It
  * carries the database's generation, which every write changes, and a sum over its content. A write
- * appends to it: rows first and the header last, so that a process that ends half-way leaves a
- * generation that fits no more. What a failure of the machine leaves is found by the sum, which is
- * compared once after opening. A matrix that does not fit is made anew.
+ * appends to it: vectors first, then rows, and the header last, so that a process that ends
+ * half-way leaves a generation that fits no more. What a failure of the machine leaves is found by
+ * the sum, which is compared once after opening. A matrix that does not fit is made anew.
  *
  * It is written by calls and read by a map: a full disk is an error then, and no signal.
  */
@@ -26,19 +22,19 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define PAGE       4096
-#define MAGIC      0x31696d7470637270 /* "prcptmi1" */
-#define ROWS_MAX   (INDEX_ITEMS_MAX + INDEX_ITEMS_MAX / 4)
-#define ROWS_AT    PAGE
-#define VECTORS_AT ((ROWS_AT + ROWS_MAX * sizeof(MatrixRow) + PAGE - 1) / PAGE * PAGE)
-#define FILE_MAX  (VECTORS_AT + (size_t)ROWS_MAX * INDEX_VECTOR)
-#define FILL_ROWS  1024
-#define DEAD_LEAST 1024 /* so many rows may be dead before their share counts */
+#define MAGIC         0x32696d7470637270 /* "prcptmi2" */
+#define ROWS_MAX      (INDEX_ITEMS_MAX + INDEX_ITEMS_MAX / 4)
+#define ROWS_AT       sizeof(Header)
+#define ROWS_BYTES    (ROWS_AT + ROWS_MAX * sizeof(MatrixRow))
+#define VECTORS_BYTES ((size_t)ROWS_MAX * INDEX_VECTOR)
+#define NAME_BYTES    40
+#define FILL_ROWS     1024
+#define DEAD_LEAST    1024 /* so many rows may be dead before their share counts */
 
 typedef struct Header {
     uint64_t magic;
     int64_t collection, generation;
-    uint64_t n, n_dead, sum;
+    uint64_t n, n_dead, sum, zero[2];
 } Header;
 
 int change_init(MatrixChange *change, size_t max_added, size_t max_removed)
@@ -97,26 +93,43 @@ void matrix_close(Matrix *m)
     if (m->collection == 0)
         return;
     if (m->map)
-        munmap(m->map, FILE_MAX);
-    if (m->fd >= 0)
-        close(m->fd);
+        munmap(m->map, ROWS_BYTES);
+    if (m->vectors)
+        munmap((void *)m->vectors, VECTORS_BYTES);
+    if (m->rows_fd >= 0)
+        close(m->rows_fd);
+    if (m->vectors_fd >= 0)
+        close(m->vectors_fd);
     *m = (Matrix){0};
 }
 
-static void file_name(int64_t collection, char name[32])
+typedef struct Names {
+    char rows[NAME_BYTES], vectors[NAME_BYTES];
+} Names;
+
+static Names names_of(int64_t collection)
 {
-    snprintf(name, 32, "%" PRId64 ".matrix", collection);
+    Names names;
+
+    snprintf(names.rows, NAME_BYTES, "%" PRId64 ".rows", collection);
+    snprintf(names.vectors, NAME_BYTES, "%" PRId64 ".vectors", collection);
+    return names;
+}
+
+static void unlink_files(Index *x, int64_t collection)
+{
+    Names names = names_of(collection);
+
+    unlinkat(x->folder_fd, names.rows, 0);
+    unlinkat(x->folder_fd, names.vectors, 0);
 }
 
 void matrix_forget(Index *x, int64_t collection)
 {
-    char name[32];
-
     for (size_t i = 0; i < INDEX_MATRICES; i++)
         if (x->matrices[i].collection == collection)
             matrix_close(&x->matrices[i]);
-    file_name(collection, name);
-    unlinkat(x->folder_fd, name, 0);
+    unlink_files(x, collection);
 }
 
 static int write_all(int fd, const void *data, size_t size, uint64_t at)
@@ -137,9 +150,9 @@ static int write_all(int fd, const void *data, size_t size, uint64_t at)
 
 static int write_header(const Matrix *m)
 {
-    const Header h = {MAGIC, m->collection, m->generation, m->n, m->n_dead, m->sum};
+    const Header h = {MAGIC, m->collection, m->generation, m->n, m->n_dead, m->sum, {0}};
 
-    return write_all(m->fd, &h, sizeof h, 0);
+    return write_all(m->rows_fd, &h, sizeof h, 0);
 }
 
 static int append(Matrix *m, const MatrixRow *rows, const uint8_t *vectors, size_t n)
@@ -148,9 +161,9 @@ static int append(Matrix *m, const MatrixRow *rows, const uint8_t *vectors, size
 
     if (n > ROWS_MAX - m->n)
         return -EDQUOT;
-    r = write_all(m->fd, vectors, n * INDEX_VECTOR, VECTORS_AT + m->n * INDEX_VECTOR);
+    r = write_all(m->vectors_fd, vectors, n * INDEX_VECTOR, m->n * INDEX_VECTOR);
     if (r >= 0)
-        r = write_all(m->fd, rows, n * sizeof *rows, ROWS_AT + m->n * sizeof *rows);
+        r = write_all(m->rows_fd, rows, n * sizeof *rows, ROWS_AT + m->n * sizeof *rows);
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++)
@@ -185,39 +198,55 @@ static int bury(Matrix *m, int64_t id)
     dead.dead = 1;
     m->sum += dead_sum(row);
     m->n_dead++;
-    return write_all(m->fd, &dead, sizeof dead, ROWS_AT + (uint64_t)(row - m->rows) * sizeof dead);
+    return write_all(m->rows_fd, &dead, sizeof dead,
+                     ROWS_AT + (uint64_t)(row - m->rows) * sizeof dead);
 }
 
 static int map(Matrix *m)
 {
-    void *p = mmap(NULL, FILE_MAX, PROT_READ, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
+    void *rows = mmap(NULL, ROWS_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, m->rows_fd, 0);
+    void *vectors =
+        mmap(NULL, VECTORS_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, m->vectors_fd, 0);
 
-    if (p == MAP_FAILED)
-        return -errno;
-    m->map = p;
-    m->rows = (const MatrixRow *)(const void *)(m->map + ROWS_AT);
-    m->vectors = m->map + VECTORS_AT;
+    m->map = rows == MAP_FAILED ? NULL : rows;
+    m->vectors = vectors == MAP_FAILED ? NULL : vectors;
+    if (!m->map || !m->vectors)
+        return -ENOMEM;
+    m->rows = (const MatrixRow *)(const void *)((const char *)m->map + ROWS_AT);
     return 0;
 }
 
-/* The file as it was left; -ESTALE: it is not that of this generation. */
-static int reopen(Index *x, Matrix *m, int64_t collection, int64_t generation)
+static bool size_is(int fd, uint64_t least)
 {
     struct stat st;
-    char name[32];
+
+    return fstat(fd, &st) == 0 && (uint64_t)st.st_size >= least;
+}
+
+static int open_files(Index *x, Matrix *m, int flags)
+{
+    Names names = names_of(m->collection);
+
+    flags |= O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+    m->rows_fd = openat(x->folder_fd, names.rows, flags, 0600);
+    m->vectors_fd = m->rows_fd < 0 ? -1 : openat(x->folder_fd, names.vectors, flags, 0600);
+    return m->vectors_fd < 0 ? -errno : 0;
+}
+
+/* The files as they were left; -ESTALE: they are not those of this generation. */
+static int reopen(Index *x, Matrix *m, int64_t collection, int64_t generation)
+{
     Header h;
     int r;
 
-    file_name(collection, name);
     *m = (Matrix){.collection = collection};
-    m->fd = openat(x->folder_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (m->fd < 0)
-        return -errno;
-    if (pread(m->fd, &h, sizeof h, 0) != sizeof h || fstat(m->fd, &st) < 0)
-        return -ESTALE;
-    if (h.magic != MAGIC || h.collection != collection || h.generation != generation ||
-        h.n > ROWS_MAX || h.n_dead > h.n ||
-        (h.n > 0 && (uint64_t)st.st_size < VECTORS_AT + h.n * INDEX_VECTOR))
+    r = open_files(x, m, 0);
+    if (r < 0)
+        return r;
+    if (pread(m->rows_fd, &h, sizeof h, 0) != sizeof h || h.magic != MAGIC ||
+        h.collection != collection || h.generation != generation || h.n > ROWS_MAX ||
+        h.n_dead > h.n || !size_is(m->rows_fd, ROWS_AT + h.n * sizeof(MatrixRow)) ||
+        !size_is(m->vectors_fd, h.n * INDEX_VECTOR))
         return -ESTALE;
     r = map(m);
     if (r < 0)
@@ -282,18 +311,15 @@ static int fill(Index *x, Matrix *m, Statement s)
     return r < 0 ? r : append(m, batch.added, batch.vectors, batch.n_added);
 }
 
-/* Of the database. A file that cannot be written, on a full disk perhaps, is no reason not to
- * search: memory will do. */
-static int make(Index *x, const Collection *c, int fd, Matrix *m)
+/* Of the database, into files that are empty. */
+static int make(Index *x, const Collection *c, Matrix *m)
 {
     _cleanup_statement_ Statement s = NULL;
-    int r;
+    int r = index_prepare(x,
+                          "SELECT id, modality, scale, bytes FROM items"
+                          " WHERE collection = ? AND epoch = ? ORDER BY id",
+                          &s);
 
-    *m = (Matrix){.collection = c->id, .fd = fd, .checked = true};
-    r = index_prepare(x,
-                      "SELECT id, modality, scale, bytes FROM items"
-                      " WHERE collection = ? AND epoch = ? ORDER BY id",
-                      &s);
     if (r < 0)
         return r;
     sqlite3_bind_int64(s, 1, c->id);
@@ -302,27 +328,31 @@ static int make(Index *x, const Collection *c, int fd, Matrix *m)
     if (r < 0)
         return r;
     m->generation = c->generation;
+    m->checked = true;
     r = write_header(m);
     return r < 0 ? r : map(m);
 }
 
+/* Files that cannot be written, on a full disk perhaps, are no reason not to search: memory will
+ * do. */
 static int remake(Index *x, const Collection *c, Matrix *m)
 {
-    char name[32];
-    int fd, r;
+    int r;
 
     matrix_forget(x, c->id);
-    file_name(c->id, name);
-    fd = openat(x->folder_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0) {
-        r = make(x, c, fd, m);
-        if (r >= 0 || r == -EBADMSG || r == -ENOMEM)
-            return r;
-        matrix_close(m);
-        unlinkat(x->folder_fd, name, 0);
-    }
-    fd = memfd_create("matrix", MFD_CLOEXEC);
-    return fd < 0 ? -errno : make(x, c, fd, m);
+    *m = (Matrix){.collection = c->id};
+    r = open_files(x, m, O_CREAT | O_EXCL);
+    if (r >= 0)
+        r = make(x, c, m);
+    if (r >= 0 || r == -EBADMSG || r == -ENOMEM)
+        return r;
+    matrix_forget(x, c->id);
+    *m = (Matrix){
+        .collection = c->id,
+        .rows_fd = memfd_create("rows", MFD_CLOEXEC),
+        .vectors_fd = memfd_create("vectors", MFD_CLOEXEC),
+    };
+    return m->rows_fd < 0 || m->vectors_fd < 0 ? -EMFILE : make(x, c, m);
 }
 
 /* An open one, or a place for it: that used longest ago. */

@@ -14,16 +14,16 @@ typedef struct MatrixRow {
     uint8_t modality, dead, zero[2];
 } MatrixRow;
 
-/* One collection's int8 vectors in a mapped file; the layout stands in index-matrix.c. */
+/* One collection's int8 vectors in mapped files; the layout stands in index-matrix.c. */
 typedef struct Matrix {
     int64_t collection, generation; /* collection 0: none */
     size_t n, n_dead;
     uint64_t sum, used;
     bool checked;
-    int fd;
-    uint8_t *map;
+    int rows_fd, vectors_fd;
+    void *map;
     const MatrixRow *rows;  /* [n] */
-    const uint8_t *vectors; /* [n, INDEX_VECTOR], moved up by 128 */
+    const uint8_t *vectors; /* [n, INDEX_VECTOR], moved up by 128; NULL: not mapped */
 } Matrix;
 
 #define INDEX_MATRICES 4 /* mapped at a time */

@@ -34,9 +34,11 @@ typedef struct Files {
 
 static Files closed, killed;
 static int folder_fd = -1;
-static char folder[NAME_SIZE], path[NAME_SIZE + 8];
+static char folder[NAME_SIZE];
 static float vector[INDEX_VECTOR];
+static const IndexWish wish = {.text_bytes = 100, .max_bytes = 1 << 20};
 static const uint8_t digest[INDEX_DIGEST] = "0123456789abcdef0123456789abcde";
+static const uint8_t other[INDEX_DIGEST] = "another";
 
 #define CHECK(expression)                                                                          \
     do {                                                                                           \
@@ -127,17 +129,19 @@ static void search(Index *x, const IndexPair *pair, size_t offset)
                           .offset = offset,
                           .limit = LIMIT,
                           .min_score = -1};
-    IndexHit *hits;
-    size_t n;
+    IndexRecords hits;
     bool more;
 
-    if (index_search(x, "c", digest, &q, &hits, &n, &more) < 0)
+    if (index_search(x, "c", digest, &q, &wish, &hits, &more) < 0)
         return;
-    CHECK(n <= LIMIT);
-    for (size_t i = 0; i < n; i++)
-        CHECK(hits[i].id && hits[i].rank == offset + i + 1 && isfinite(hits[i].score) &&
-              (i == 0 || hits[i].score <= hits[i - 1].score));
-    index_hits_free(hits, n);
+    CHECK(hits.n <= LIMIT);
+    for (size_t i = 0; i < hits.n; i++) {
+        const IndexRecord *hit = &hits.list[i];
+
+        CHECK(hit->id && hit->modality < _MODALITY_COUNT && hit->rank == offset + i + 1 &&
+              isfinite(hit->score) && (i == 0 || hit->score <= hit[-1].score));
+    }
+    index_records_free(&hits);
 }
 
 static void make_sound_files(void)
@@ -152,15 +156,14 @@ static void make_sound_files(void)
     CHECK(mkdtemp(folder));
     folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     CHECK(folder_fd >= 0 && atexit(folder_remove) == 0);
-    snprintf(path, sizeof path, "%s/db", folder);
     for (size_t i = 0; i < INDEX_VECTOR; i++)
         vector[i] = i % 3 ? 0.0625f : -0.0625f;
-    CHECK(index_open(path, &x) == 0 && index_collection(x, "c", digest) == 0);
+    CHECK(index_open(folder, NULL, 0, &x) == 0 && index_collection(x, "c") == 0);
     put(x, first, 6);
     search(x, NULL, 0);
     index_close(x);
     folder_walk(file_keep, &closed);
-    CHECK(index_open(path, &x) == 0);
+    CHECK(index_open(folder, NULL, 0, &x) == 0);
     put(x, then, 2);
     search(x, NULL, 0);
     folder_walk(file_keep, &killed);
@@ -200,29 +203,37 @@ static void damage(const Files *sound, const uint8_t *data, size_t size)
 static void read_all(Index *x)
 {
     const IndexPair pair = {"kind", "odd"};
-    Modality modality;
+    const char *const id = "i1";
+    IndexCollection *list;
+    IndexRecords found;
     size_t n;
-    char *text;
 
-    (void)index_count(x, "c", &n);
+    if (index_list(x, &list, &n) >= 0)
+        free(list);
     search(x, NULL, 0);
     search(x, &pair, 1);
-    if (index_text(x, "c", "i1", &modality, &text) >= 0) {
-        CHECK(modality < _MODALITY_COUNT);
-        free(text);
-    }
+    if (index_get(x, "c", &id, 1, &wish, &found) >= 0)
+        index_records_free(&found);
 }
 
 static void write_all(Index *x)
 {
     const IndexItem item = {.id = "i1", .text = "one", .vector = vector};
     const char *const ids[] = {"i2", "none"};
+    IndexText *texts;
     size_t n;
 
-    (void)index_collection(x, "d", digest);
+    (void)index_collection(x, "d");
     (void)index_put(x, "c", digest, &item, 1);
     (void)index_remove(x, "c", ids, 2, &n);
     search(x, NULL, 0);
+    if (index_rebuild_begin(x, "c", other) >= 0 &&
+        index_rebuild_next(x, "c", 2, 100, &texts, &n) >= 0) {
+        for (size_t i = 0; i < n; i++)
+            texts[i].vector = vector;
+        (void)index_rebuild_put(x, "c", other, texts, n);
+        index_texts_free(texts, n);
+    }
     (void)index_sync(x);
     (void)index_delete(x, "c");
 }
@@ -236,7 +247,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     damage(data[0] % 2 ? &killed : &closed, data + 1, size - 1);
-    if (index_open(path, &x) >= 0) {
+    if (index_open(folder, NULL, 0, &x) >= 0) {
         read_all(x);
         write_all(x);
         index_close(x);

@@ -303,7 +303,7 @@ static void scratch(const char *file)
 
     ASSERT(fd >= 0 || errno == ENOENT);
     if (fd >= 0) {
-        ASSERT_EQ(pwrite(fd, "\377", 1, 4096 + 16 * (rand() % 100)), 1);
+        ASSERT_EQ(pwrite(fd, "\377", 1, 64 + 16 * (rand() % 100)), 1);
         close(fd);
     }
 }
@@ -319,7 +319,7 @@ static void test_matrix(void)
     char file[80];
     size_t n;
 
-    snprintf(file, sizeof file, "%s/1.matrix", path);
+    snprintf(file, sizeof file, "%s/1.rows", path);
     for (int turn = 0; turn < 60; turn++) {
         size_t first = (size_t)rand() % (COUNT - 500), some = 1 + (size_t)rand() % 500;
         size_t at = (size_t)rand() % COUNT;
@@ -340,7 +340,7 @@ static void test_matrix(void)
         index_close(x);
         if (turn % 10 == 5)
             unlink(file);
-        if (turn % 10 == 7 && truncate(file, 30 << 10) < 0)
+        if (turn % 10 == 7 && truncate(file, 3000) < 0)
             ASSERT_EQ(errno, ENOENT);
         if (turn % 10 == 9)
             scratch(file);
@@ -365,7 +365,7 @@ static void test_append(void)
     struct stat before, after;
     char file[80];
 
-    snprintf(file, sizeof file, "%s/1.matrix", path);
+    snprintf(file, sizeof file, "%s/1.rows", path);
     put(x, 0, 1000, v);
     expect(x, digest, &q, 0, false);
     ASSERT_OK(stat(file, &before));
@@ -374,7 +374,7 @@ static void test_append(void)
     expect(x, digest, &q, 1, false);
     ASSERT_OK(stat(file, &after));
     ASSERT_EQ(before.st_ino, after.st_ino);
-    ASSERT_EQ(after.st_size - before.st_size, 1000 * N);
+    ASSERT_EQ(after.st_size - before.st_size, 1000 * 16);
     index_close(x);
     free(v);
 }
