@@ -9,6 +9,8 @@
 #include "encoders/encoder.h"
 #include "ipc/input.h"
 
+#define REAP_USEC 20000 /* between looks at a process that dies slowly */
+
 typedef enum EntryState {
     ENTRY_TO_READ,
     ENTRY_READING,
@@ -41,8 +43,11 @@ struct Intake {
     sd_event *event;
     IntakeEvents events;
     MediaHelper *helper;
+    uid_t helper_uid; /* whose media it has seen */
+    bool helper_seen; /* some */
     sd_event_source *helper_source, *helper_timer;
-    sd_event_source *run_source; /* on the loop's next turn */
+    sd_event_source *reap_source; /* while processes of the helper are dying */
+    sd_event_source *run_source;  /* on the loop's next turn */
     TAILQ_HEAD(EntryList, Entry) entries;
     unsigned n_entries, n_readers;
     uint64_t turn;
@@ -56,6 +61,23 @@ static void helper_forget(Intake *in)
     in->helper_timer = sd_event_source_disable_unref(in->helper_timer);
 }
 
+static int on_reap(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    Intake *in = userdata;
+
+    (void)usec;
+    if (media_helper_reap(in->helper) == 0)
+        return 0;
+    sd_event_source_set_time_relative(source, REAP_USEC);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* After whatever may have ended the helper's process. */
+static void helper_reap(Intake *in)
+{
+    (void)on_reap(in->reap_source, 0, in);
+}
+
 /* Lets go of the medium at hand. */
 static void entry_clear(Entry *e)
 {
@@ -67,6 +89,7 @@ static void entry_clear(Entry *e)
     if (e->state == ENTRY_DECODING) {
         helper_forget(e->intake);
         media_helper_cancel(e->intake->helper);
+        helper_reap(e->intake);
     }
     if (e->fd >= 0)
         close(e->fd);
@@ -239,6 +262,7 @@ static void helper_receive(Intake *in)
     if (r == -EAGAIN)
         return;
     helper_forget(in);
+    helper_reap(in);
     e->state = ENTRY_TO_DECODE;
     if (r < 0)
         r = failure_set(&failure, error_of(r), "Medium %zu: %s.", e->job->n_decoded, message);
@@ -276,8 +300,20 @@ static int helper_watch(Intake *in)
     if (r < 0) {
         helper_forget(in);
         media_helper_cancel(in->helper);
+        helper_reap(in);
     }
     return r;
+}
+
+/* A decoder that one user's file has taken over must not see what the next one hands in. */
+static void helper_of(Intake *in, uid_t uid)
+{
+    if (in->helper_seen && in->helper_uid != uid) {
+        media_helper_renew(in->helper);
+        helper_reap(in);
+    }
+    in->helper_uid = uid;
+    in->helper_seen = true;
 }
 
 static int entry_decode(Entry *e, Failure *failure)
@@ -298,9 +334,12 @@ static int entry_decode(Entry *e, Failure *failure)
         job_begin_computing(e->job);
     e->job->state = JOB_DECODING;
     e->job->account->intake_turn = ++in->turn;
+    helper_of(in, e->job->account->uid);
     r = media_helper_submit(in->helper, e->fd, &request);
     if (r >= 0)
         r = helper_watch(in);
+    if (r == -EAGAIN)
+        return failure_set(failure, ERROR_BUSY, "Media helpers are still ending: try later.");
     if (r < 0)
         return failure_set(failure, ERROR_DECODE_FAILED, "The media helper cannot be started.");
     e->state = ENTRY_DECODING;
@@ -392,6 +431,8 @@ int intake_new(sd_event *event, const char *helper, const IntakeEvents *events, 
         r = sd_event_add_defer(event, &in->run_source, on_run, in);
     if (r >= 0)
         r = sd_event_source_set_enabled(in->run_source, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_add_time_relative(event, &in->reap_source, CLOCK_MONOTONIC, 0, 0, on_reap, in);
     if (r < 0)
         return r;
     *ret_intake = steal_ptr(&in);
@@ -405,6 +446,7 @@ Intake *intake_free(Intake *in)
     assert(in->n_entries == 0);
     helper_forget(in);
     sd_event_source_disable_unref(in->run_source);
+    sd_event_source_disable_unref(in->reap_source);
     media_helper_free(in->helper);
     free(in);
     return NULL;

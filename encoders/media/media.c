@@ -18,15 +18,19 @@
 #define MFD_NOEXEC_SEAL 8u
 #endif
 
-/* How long a killed process is waited for. */
-#define PATIENCE_MSEC 20
+/* How long killed processes are waited for where waiting is allowed. */
+#define PATIENCE_MSEC 100
+/* Killed and not dead yet, because they have much memory to give back or wait for a file system.
+ * With so many of them no other is started. */
+#define DYING_MAX 4
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 struct MediaHelper {
     char *program;
-    pid_t pid;   /* 0: not running */
-    pid_t dying; /* killed, and not dead yet; 0: none */
+    pid_t pid; /* 0: not running */
+    pid_t dying[DYING_MAX];
+    size_t n_dying;
     int socket;
     int result; /* the memfd of the request under way; -1: idle */
     MediaRequest request;
@@ -62,39 +66,42 @@ static void request_end(MediaHelper *h)
     h->result = -1;
 }
 
-/* True when the process is gone and nothing of it is left. */
-static bool process_bury(pid_t pid, int patience_msec)
+size_t media_helper_reap(MediaHelper *h)
 {
-    const struct timespec moment = {.tv_nsec = 1000000};
+    size_t n = 0;
 
-    for (;;) {
-        pid_t found = waitpid(pid, NULL, WNOHANG);
-
-        if (found == pid || (found < 0 && errno != EINTR))
-            return true;
-        if (patience_msec-- <= 0)
-            return false;
-        nanosleep(&moment, NULL);
+    for (size_t i = 0; i < h->n_dying; i++) {
+        pid_t found = waitpid(h->dying[i], NULL, WNOHANG);
+        if (found == 0 || (found < 0 && errno == EINTR))
+            h->dying[n++] = h->dying[i];
     }
+    h->n_dying = n;
+    return n;
 }
 
-/* Ends the process and takes its exit status, so that no zombie stays. One that dies slowly,
- * because it has much memory to give back or waits for a file system, is taken later: nobody
- * here may wait for it. */
+/* Ends the process. Its exit status is taken later, so that no zombie stays and nobody waits. There
+ * is room for it: see helper_start(). */
 static void helper_drop(MediaHelper *h)
 {
     request_end(h);
     if (h->socket >= 0)
         close(h->socket);
     h->socket = -1;
-    if (h->dying > 0 && process_bury(h->dying, 0))
-        h->dying = 0;
     if (h->pid > 0) {
         kill(h->pid, SIGKILL);
-        if (!process_bury(h->pid, PATIENCE_MSEC))
-            h->dying = h->pid;
+        h->dying[h->n_dying++] = h->pid;
     }
     h->pid = 0;
+    (void)media_helper_reap(h);
+}
+
+/* Until no more than so many are dying, or patience has ended. */
+static void helper_wait(MediaHelper *h, size_t most)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < PATIENCE_MSEC && media_helper_reap(h) > most; i++)
+        nanosleep(&moment, NULL);
 }
 
 MediaHelper *media_helper_free(MediaHelper *h)
@@ -102,6 +109,7 @@ MediaHelper *media_helper_free(MediaHelper *h)
     if (!h)
         return NULL;
     helper_drop(h);
+    helper_wait(h, 0);
     free(h->program);
     free(h);
     return NULL;
@@ -155,6 +163,8 @@ static int helper_start(MediaHelper *h)
 
     if (h->pid > 0)
         return 0;
+    if (media_helper_reap(h) == DYING_MAX)
+        return -EAGAIN;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return -errno;
     ours = pair[0];
@@ -218,8 +228,6 @@ int media_helper_submit(MediaHelper *h, int fd, const MediaRequest *request)
 
     if (h->result >= 0)
         return -EBUSY;
-    if (h->dying > 0 && process_bury(h->dying, 0))
-        h->dying = 0;
     if (fcntl(fd, F_GETFD) < 0)
         return -EINVAL;
     result = result_create();
@@ -262,6 +270,12 @@ int media_helper_timeout_msec(const MediaHelper *h)
 void media_helper_cancel(MediaHelper *h)
 {
     if (h->result >= 0)
+        helper_drop(h);
+}
+
+void media_helper_renew(MediaHelper *h)
+{
+    if (h->result < 0)
         helper_drop(h);
 }
 
@@ -361,8 +375,10 @@ int media_helper_receive(MediaHelper *h, Media *ret_media, const char **ret_mess
 int media_decode(MediaHelper *h, int fd, const MediaRequest *request, Media *ret_media,
                  const char **ret_message)
 {
-    int r = media_helper_submit(h, fd, request);
+    int r;
 
+    helper_wait(h, DYING_MAX - 1);
+    r = media_helper_submit(h, fd, request);
     if (r < 0) {
         *ret_message = r == -EINVAL  ? "not a descriptor"
                        : r == -EBUSY ? "the media helper is at work for somebody else"

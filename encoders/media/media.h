@@ -88,6 +88,11 @@ int media_helper_timeout_msec(const MediaHelper *h);
 int media_helper_receive(MediaHelper *h, Media *ret_media, const char **ret_message);
 /* Gives up a request that nobody waits for any more: ends the process if it is at work. */
 void media_helper_cancel(MediaHelper *h);
+/* Ends the process, which is idle: the next request, of somebody else, gets a new one. */
+void media_helper_renew(MediaHelper *h);
+/* Nothing above waits for a process that was ended. This takes what is left of those, and returns
+ * how many are still dying: call it again in a while. */
+size_t media_helper_reap(MediaHelper *h);
 /* Blocking convenience for tools: submit and wait. */
 int media_decode(MediaHelper *h, int fd, const MediaRequest *request, Media *ret_media,
                  const char **ret_message);

@@ -49,6 +49,17 @@ static pid_t child_find(void)
     return found;
 }
 
+/* No process is left, nor a zombie, once those that were ended have been taken. */
+static void gone(void)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < 2000 && media_helper_reap(helper) > 0; i++)
+        nanosleep(&moment, NULL);
+    ASSERT_EQ(media_helper_reap(helper), 0);
+    ASSERT_EQ(child_find(), 0);
+}
+
 /* 0 where only root may know: the helper hides its own from others. */
 static size_t descriptors_count(const char *process)
 {
@@ -191,7 +202,7 @@ static void test_no_leaks(void)
 
     /* After a hundred refusals another process takes over; nobody sees more of it. */
     decode_refused(helper, "words", 5, &request, MEDIA_ERROR_UNSUPPORTED);
-    ASSERT_EQ(child_find(), 0);
+    gone();
     works();
     ASSERT(child_find() != 0 && child_find() != atoi(child));
     ASSERT_EQ(descriptors_count("self"), ours);
@@ -260,7 +271,7 @@ static void test_crash(void)
         kill(pid, SIGCONT);
         ASSERT_EQ(receive(&media, &message), MEDIA_ERROR_CRASHED);
         ASSERT(message && !media.map);
-        ASSERT_EQ(child_find(), 0); /* no zombie either */
+        gone();
         works();
         ASSERT(child_find() != 0 && child_find() != pid);
     }
@@ -286,8 +297,46 @@ static void test_cancel(void)
     kill(pid, SIGSTOP);
     ASSERT_OK(media_helper_submit(helper, fd, &request));
     media_helper_cancel(helper);
-    ASSERT_EQ(child_find(), 0);
+    gone();
     ASSERT_EQ(media_helper_fd(helper), -1);
+    works();
+}
+
+/* Somebody else's turn: nothing of the last one's process is left. */
+static void test_renew(void)
+{
+    _cleanup_close_ int fd = file_open(picture.data, picture.size);
+    const char *message;
+    Media media = {0};
+
+    works();
+    pid_t pid = child_find();
+    media_helper_renew(helper);
+    gone();
+    media_helper_renew(helper); /* there is none: nothing happens */
+    works();
+    ASSERT(child_find() != 0 && child_find() != pid);
+
+    /* One that is at work goes on. */
+    kill(child_find(), SIGSTOP);
+    ASSERT_OK(media_helper_submit(helper, fd, &request));
+    media_helper_renew(helper);
+    kill(child_find(), SIGCONT);
+    ASSERT_EQ(receive(&media, &message), 0);
+    media_deinit(&media);
+}
+
+/* However many are ended at once, all are taken. */
+static void test_many_deaths(void)
+{
+    for (int i = 0; i < 50; i++) {
+        _cleanup_close_ int fd = file_open(picture.data, picture.size);
+        int r = media_helper_submit(helper, fd, &request);
+        if (r < 0)
+            ASSERT_ERROR(r, EAGAIN); /* too many are still dying */
+        media_helper_cancel(helper);
+    }
+    gone();
     works();
 }
 
@@ -306,7 +355,7 @@ static void test_hang(void)
     ASSERT_CMP(now_msec() - start, >=, MEDIA_TIMEOUT_MSEC);
     ASSERT_CMP(now_msec() - start, <, MEDIA_TIMEOUT_MSEC + 5000);
     ASSERT(message && strstr(message, "10 seconds"));
-    ASSERT_EQ(child_find(), 0);
+    gone();
     works();
 }
 
@@ -362,6 +411,8 @@ int main(int argc, char **argv)
     RUN(test_crash);
     RUN(test_idle_death);
     RUN(test_cancel);
+    RUN(test_renew);
+    RUN(test_many_deaths);
     RUN(test_hang);
     media_helper_free(helper);
     ASSERT_EQ(child_find(), 0);

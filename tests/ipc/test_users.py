@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+"""Two users of one service, on a bus of the system's kind with the policy that is installed.
+
+usage: test_users.py PERCEPTD HELPER FIXTURES [MODEL]
+"""
+
+import os
+import pickle
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+import unittest
+
+import dbus
+
+from fixture import Client, ServiceTest
+from service import SKIP, Paths, fixture
+
+ALICE, BOB = (pwd.getpwnam(name).pw_uid for name in ("nobody", "daemon"))  # the bus must know them
+
+CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:dir={folder}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+  </policy>
+  <include>{policy}</include>
+</busconfig>
+"""
+
+
+class SystemBus:
+    """Of the system's kind; the policy's user is replaced by the one that runs this."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="perceptd-users-")
+        os.chmod(self.folder, 0o755)
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "units")
+        with open(os.path.join(source, "org.perceptd.Percept1.conf"), encoding="utf-8") as file:
+            policy = file.read().replace('user="perceptd"', 'user="root"')
+        config = CONFIG.format(folder=self.folder, policy=self.write("policy.conf", policy))
+        self.daemon = subprocess.Popen(
+            ["dbus-daemon", f"--config-file={self.write('bus.conf', config)}", "--nofork",
+             "--print-address=1"], stdout=subprocess.PIPE, text=True)
+        self.address = self.daemon.stdout.readline().strip()
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def connect(self):
+        return dbus.bus.BusConnection(self.address)
+
+    def close(self):
+        self.daemon.terminate()
+        self.daemon.wait()
+        self.daemon.stdout.close()
+        shutil.rmtree(self.folder)
+
+
+class UsersTest(ServiceTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.bus = SystemBus()
+        cls.start()
+
+    @classmethod
+    def command(cls, bus):
+        return [Paths.perceptd, f"--bus={bus.address}", f"--model={Paths.model}",
+                f"--media-helper={Paths.helper}", "--config=/dev/null"]
+
+    def run_as(self, uid, function):
+        """function(client) in a process of that user; what it returns, or its failure, comes back."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            try:
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(uid, uid, uid)
+                client = Client(self.bus)
+                found = (function(client), None)
+                client.close()
+            except BaseException:  # pylint: disable=broad-except
+                found = (None, traceback.format_exc())
+            with open(writer, "wb") as file:
+                pickle.dump(found, file)
+            os._exit(0)
+        os.close(writer)
+        with open(reader, "rb") as file:
+            found, failure = pickle.load(file)
+        os.waitpid(pid, 0)
+        self.assertIsNone(failure, failure)
+        return found
+
+    def children(self):
+        with open(f"/proc/{self.service.pid}/task/{self.service.pid}/children",
+                  encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split()]
+
+
+def embed_picture(client):
+    with open(fixture("emoji.png"), "rb") as file:
+        inline = dbus.Array([(dbus.ByteArray(file.read()), "image/png")], signature="(ays)")
+    items, info = client.call("EmbedMedia", "a(hs)a{sv}", [], {"inline": inline})
+    return int(items[0][0]), bytes(items[0][1]), float(info["computed_ms"])
+
+
+class Media(UsersTest):
+    def test_no_helper_sees_two_users(self):
+        """What a file of one user has made of the decoder must not meet a file of another."""
+        self.run_as(ALICE, embed_picture)
+        of_alice = self.children()
+        self.assertEqual(len(of_alice), 1)
+        self.assertEqual(self.run_as(ALICE, embed_picture)[0], 0)
+        self.assertEqual(self.children(), of_alice, "the same user keeps it")
+        self.assertEqual(self.run_as(BOB, embed_picture)[:2],
+                         self.run_as(ALICE, embed_picture)[:2])
+        self.eventually(lambda: len(self.children()) == 1)
+        self.assertNotIn(of_alice[0], self.children())
+        for uid in (ALICE, BOB) * 10:
+            self.assertEqual(self.run_as(uid, embed_picture)[0], 0)
+        self.eventually(lambda: len(self.children()) == 1)
+
+    def test_killed_helper_leaves_no_zombie(self):
+        self.run_as(ALICE, embed_picture)
+        os.kill(self.children()[0], signal.SIGKILL)
+        self.assertEqual(self.run_as(ALICE, embed_picture)[0], 0)
+        self.eventually(lambda: len(self.children()) == 1)
+
+
+if __name__ == "__main__":
+    Paths.take()
+    if os.geteuid() != 0:
+        print("being two users wants root")
+        sys.exit(SKIP)
+    unittest.main(verbosity=2)
