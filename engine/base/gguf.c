@@ -252,7 +252,7 @@ static bool shape_count(const Tensor *t, uint64_t *ret_count)
 static int read_dtype(Reader *r, const char *what, DType *ret_dtype)
 {
     /* The numbers of the file format. */
-    enum { FILE_F32 = 0, FILE_F16 = 1, FILE_Q8_0 = 8 };
+    enum { FILE_F32 = 0, FILE_F16 = 1, FILE_Q8_0 = 8, FILE_BF16 = 30 };
     uint32_t type;
     int e = read_u32(r, what, &type);
 
@@ -265,12 +265,15 @@ static int read_dtype(Reader *r, const char *what, DType *ret_dtype)
     case FILE_F16:
         *ret_dtype = DTYPE_F16;
         return 0;
+    case FILE_BF16:
+        *ret_dtype = DTYPE_BF16;
+        return 0;
     case FILE_Q8_0:
         *ret_dtype = DTYPE_Q8_0;
         return 0;
     default:
-        return reader_fail(r, -ENOTSUP, "%s has the type %u; F32, F16 and Q8_0 are read", what,
-                           type);
+        return reader_fail(r, -ENOTSUP, "%s has the type %u; F32, F16, BF16 and Q8_0 are read",
+                           what, type);
     }
 }
 
@@ -467,12 +470,17 @@ int gguf_parse(const void *data, size_t size, Gguf *ret_gguf, char *error, size_
 
 void gguf_deinit(Gguf *gguf)
 {
-    for (size_t i = 0; i < gguf->n_keys; i++)
+    for (size_t i = 0; i < gguf->n_keys; i++) {
         free(gguf->keys[i].strings);
+        free(gguf->keys[i].owned);
+    }
     for (size_t i = 0; i < gguf->n_tensors; i++) {
         free(gguf->tensors[i].name);
         free(gguf->tensors[i].experts);
     }
+    for (size_t i = 0; i < gguf->n_owned; i++)
+        free(gguf->owned[i]);
+    free(gguf->owned);
     free(gguf->keys);
     free(gguf->tensors);
     *gguf = (Gguf){0};

@@ -44,6 +44,7 @@ typedef struct GgufKey {
     const uint8_t *value; /* a string's or array's first content byte */
     size_t length;        /* bytes of a string, elements of an array */
     size_t *strings;      /* arrays of strings: where each one's length field lies, from value */
+    void *owned;          /* what value lies in, where it is not the file */
 } GgufKey;
 
 typedef struct GgufTensor {
@@ -57,6 +58,8 @@ typedef struct Gguf {
     size_t n_keys;
     GgufTensor *tensors;
     size_t n_tensors;
+    void **owned; /* what data lies in, where it is not the file */
+    size_t n_owned;
 } Gguf;
 
 /* Fills ret_gguf; borrows data until gguf_deinit(). Errors as in weights_open(), sentence in

@@ -1,6 +1,7 @@
 #pragma once
 
-/* IEEE 754 half precision to and from float, round to nearest even, without hardware for it. */
+/* IEEE 754 half precision and bfloat16, the upper half of a float, to and from float, round to
+ * nearest even, without hardware for it. */
 
 #include <stdint.h>
 #include <string.h>
@@ -53,4 +54,21 @@ static inline float f16_load(const void *p)
 
     memcpy(&h, p, sizeof h);
     return f16_to_f32(h);
+}
+
+static inline uint16_t f32_to_bf16(float f)
+{
+    uint32_t bits = f32_bits(f);
+
+    if ((bits & 0x7fffffff) > 0x7f800000) /* NaN stays a (quiet) NaN */
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline float bf16_load(const void *p)
+{
+    uint16_t h;
+
+    memcpy(&h, p, sizeof h);
+    return f32_from_bits((uint32_t)h << 16);
 }

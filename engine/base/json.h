@@ -1,13 +1,14 @@
 #pragma once
 
 /*
- * A strict reader of JSON (RFC 8259) for files that strangers wrote: a whole text in, a checked tree
- * out. It never recurses, and what it refuses it names with the byte where it stands: bad UTF-8,
- * lone surrogates, control characters, a name twice in one object, numbers past a double's range,
- * anything after the value.
+ * A strict reader of JSON (RFC 8259) for files that strangers wrote: a whole text in, a checked
+ * tree out. It never recurses, and what it refuses it names with the byte where it stands: bad
+ * UTF-8, lone surrogates, control characters, a name twice in one object, numbers past a double's
+ * range, anything after the value.
  *
- * The tree is one array of nodes in the order of the text. A container is followed by its content,
- * so siblings are found by skipping `span` nodes; an object holds names and values in turn.
+ * The tree is one array of nodes in the order of the text. A container is followed by its
+ * content, so siblings are found by skipping `span` nodes; an object holds names and values in
+ * turn.
  */
 
 #include <stdbool.h>

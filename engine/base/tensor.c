@@ -8,6 +8,7 @@ static const struct {
 } dtypes[_DTYPE_COUNT] = {
     [DTYPE_F32] = {"F32", 1, 4},
     [DTYPE_F16] = {"F16", 1, 2},
+    [DTYPE_BF16] = {"BF16", 1, 2},
     [DTYPE_Q8_0] = {"Q8_0", Q8_0_BLOCK, Q8_0_BYTES},
 };
 

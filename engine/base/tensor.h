@@ -15,6 +15,7 @@
 typedef enum DType {
     DTYPE_F32,
     DTYPE_F16,
+    DTYPE_BF16,
     DTYPE_Q8_0, /* blocks of 32: f16 scale, then 32 int8; 34 bytes */
     _DTYPE_COUNT,
 } DType;

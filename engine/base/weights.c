@@ -1,13 +1,12 @@
 #include "engine/base/weights.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
+#include "engine/base/files.h"
+#include "engine/base/folder.h"
 #include "engine/base/gguf.h"
 #include "engine/base/half.h"
 #include "engine/base/hash.h"
@@ -19,20 +18,13 @@ typedef struct NameTable {
     size_t mask;
 } NameTable;
 
-/* Tensors in another form than the file's, which live as long as the weights. */
-typedef struct Owned {
-    struct Owned *next;
-    void *data;
-} Owned;
-
 struct Weights {
-    const void *data;
-    size_t size;
-    void *map; /* NULL: the caller's memory */
+    Files files; /* nothing of a file in the caller's memory */
+    WeightsFile *parts;
+    size_t n_parts;
     Gguf gguf;
     uint64_t seed;
     NameTable keys, tensors;
-    Owned *owned;
     char digest[65];
     char error[WEIGHTS_ERROR_MAX];
 };
@@ -85,36 +77,43 @@ static int table_fill(Weights *w, NameTable *table, NameAt name_at, size_t n, co
     return 0;
 }
 
-static int weights_parse(Weights *w)
+static int weights_parse(Weights *w, bool folder)
 {
-    int r = gguf_parse(w->data, w->size, &w->gguf, w->error, sizeof w->error);
+    int r = folder
+                ? folder_parse(w->parts, w->n_parts, &w->gguf, w->error, sizeof w->error)
+                : gguf_parse(w->parts->data, w->parts->size, &w->gguf, w->error, sizeof w->error);
 
     if (r < 0)
         return r;
+    w->parts->used = w->parts->used || !folder;
     r = table_fill(w, &w->keys, key_name, w->gguf.n_keys, "key");
     if (r < 0)
         return r;
     return table_fill(w, &w->tensors, tensor_name, w->gguf.n_tensors, "tensor");
 }
 
-/* Takes the mapping. */
-static int weights_new(const void *data, size_t size, void *map, Weights **ret_weights,
-                       char *ret_error)
+/* Takes the files; parts are theirs, or a copy of the caller's list. */
+static int weights_new(Files *files, const WeightsFile *parts, size_t n_parts, bool folder,
+                       Weights **ret_weights, char *ret_error)
 {
     _cleanup_(weights_closep) Weights *w = calloc(1, sizeof *w);
     int r;
 
     if (!w) {
-        if (map)
-            munmap(map, size);
+        files_close(files);
         snprintf(ret_error, WEIGHTS_ERROR_MAX, "no memory for a weight file");
         return -ENOMEM;
     }
-    w->data = data;
-    w->size = size;
-    w->map = map;
+    w->files = *files;
+    w->n_parts = n_parts;
     w->seed = hash_seed();
-    r = weights_parse(w);
+    w->parts = calloc(n_parts + 1, sizeof *w->parts);
+    if (!w->parts) {
+        snprintf(ret_error, WEIGHTS_ERROR_MAX, "no memory for %zu files", n_parts);
+        return -ENOMEM;
+    }
+    memcpy(w->parts, parts, n_parts * sizeof *parts);
+    r = weights_parse(w, folder);
     if (r < 0) {
         memcpy(ret_error, w->error, WEIGHTS_ERROR_MAX);
         return r;
@@ -123,63 +122,39 @@ static int weights_new(const void *data, size_t size, void *map, Weights **ret_w
     return 0;
 }
 
-__attribute__((format(printf, 3, 4))) static int open_failed(char *ret_error, int error,
-                                                             const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(ret_error, WEIGHTS_ERROR_MAX, format, args);
-    va_end(args);
-    return error;
-}
-
 int weights_open(const char *path, Weights **ret_weights, char ret_error[WEIGHTS_ERROR_MAX])
 {
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
-    void *map;
+    Files files;
+    int r = files_open(path, &files, ret_error);
 
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        int error = errno;
-        return open_failed(ret_error, -error, "cannot open the weight file: %s", strerror(error));
-    }
-    if (!S_ISREG(st.st_mode))
-        return open_failed(ret_error, -EBADMSG, "the weight file is not a regular file");
-    if (st.st_size == 0)
-        return open_failed(ret_error, -EBADMSG, "the weight file is empty");
-    if ((uint64_t)st.st_size > PTRDIFF_MAX)
-        return open_failed(ret_error, -EFBIG, "the weight file is too large for this machine");
-
-    map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED) {
-        int error = errno;
-        return open_failed(ret_error, -error, "cannot map the weight file: %s", strerror(error));
-    }
-    return weights_new(map, (size_t)st.st_size, map, ret_weights, ret_error);
+    return r < 0 ? r
+                 : weights_new(&files, files.list, files.n, files.folder, ret_weights, ret_error);
 }
 
 int weights_open_memory(const void *data, size_t size, Weights **ret_weights,
                         char ret_error[WEIGHTS_ERROR_MAX])
 {
+    WeightsFile part = {"", data, size, false};
+
     assert((uintptr_t)data % 64 == 0);
-    return weights_new(data, size, NULL, ret_weights, ret_error);
+    return weights_new(&(Files){0}, &part, 1, false, ret_weights, ret_error);
+}
+
+int weights_open_parts(const WeightsFile *parts, size_t n, Weights **ret_weights,
+                       char ret_error[WEIGHTS_ERROR_MAX])
+{
+    return weights_new(&(Files){0}, parts, n, true, ret_weights, ret_error);
 }
 
 Weights *weights_close(Weights *w)
 {
     if (!w)
         return NULL;
-    for (Owned *o = w->owned, *next; o; o = next) {
-        next = o->next;
-        free(o->data);
-        free(o);
-    }
     gguf_deinit(&w->gguf);
     free(w->keys.slots);
     free(w->tensors.slots);
-    if (w->map)
-        munmap(w->map, w->size);
+    free(w->parts);
+    files_close(&w->files);
     free(w);
     return NULL;
 }
@@ -380,24 +355,7 @@ int weights_need(Weights *w, const char *name, DType dtype, uint32_t n_dims, con
     return weights_need_matrix(w, name, n_dims, ne, ret_tensor);
 }
 
-/* Memory that lives as long as the weights; NULL when there is none. */
-static void *owned_new(Weights *w, size_t bytes)
-{
-    Owned *o = malloc(sizeof *o);
-
-    if (!o)
-        return NULL;
-    o->data = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!o->data) {
-        free(o);
-        return NULL;
-    }
-    o->next = w->owned;
-    w->owned = o;
-    return o->data;
-}
-
-/* Halves to floats, once. */
+/* Halves and short floats to floats, once. */
 static int tensor_widen(Weights *w, const char *name, const Tensor *t, Tensor *ret_tensor)
 {
     size_t bytes = 2 * tensor_bytes(t), n = bytes / sizeof(float);
@@ -407,11 +365,11 @@ static int tensor_widen(Weights *w, const char *name, const Tensor *t, Tensor *r
     if (bytes > WEIGHTS_VECTOR_MAX)
         return weights_fail(w, -EFBIG, "tensor '%s' is %s and too large to be widened to F32", name,
                             dtype_name(t->dtype));
-    to = owned_new(w, bytes);
+    to = gguf_own(&w->gguf, bytes);
     if (!to)
         return weights_fail(w, -ENOMEM, "no memory for tensor '%s'", name);
     for (size_t i = 0; i < n; i++)
-        to[i] = f16_load(from + 2 * i);
+        to[i] = t->dtype == DTYPE_F16 ? f16_load(from + 2 * i) : bf16_load(from + 2 * i);
     *ret_tensor = *t;
     ret_tensor->dtype = DTYPE_F32;
     ret_tensor->data = to;
@@ -426,10 +384,10 @@ int weights_need_vector(Weights *w, const char *name, uint32_t n_dims, const int
 
     if (r < 0)
         return r;
-    if (t.dtype == DTYPE_F16)
+    if (t.dtype == DTYPE_F16 || t.dtype == DTYPE_BF16)
         return tensor_widen(w, name, &t, ret_tensor);
     if (t.dtype != DTYPE_F32)
-        return weights_fail(w, -EBADMSG, "tensor '%s' is %s, not F32 or F16", name,
+        return weights_fail(w, -EBADMSG, "tensor '%s' is %s, not F32, F16 or BF16", name,
                             dtype_name(t.dtype));
     *ret_tensor = t;
     return 0;
@@ -487,17 +445,57 @@ const char *weights_tensor_at(const Weights *w, size_t index, Tensor *ret_tensor
 
 size_t weights_file_size(const Weights *w)
 {
-    return w->size;
+    size_t size = 0;
+
+    for (size_t i = 0; i < w->n_parts; i++)
+        size += w->parts[i].used ? w->parts[i].size : 0;
+    return size;
+}
+
+bool weights_locate(const Weights *w, const void *data, int *ret_fd, uint64_t *ret_offset)
+{
+    return files_locate(&w->files, data, ret_fd, ret_offset);
+}
+
+static void digest_hex(const void *data, size_t size, char ret_hex[65])
+{
+    uint8_t digest[32];
+
+    sha256(data, size, digest);
+    for (int i = 0; i < 32; i++)
+        snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* The lines that sha256sum prints for the files of a folder, and the digest of those. */
+static int digest_folder(const Weights *w, char ret_hex[65])
+{
+    _cleanup_free_ char *lines = NULL;
+    char hex[65];
+    size_t room = 1, at = 0;
+
+    for (size_t i = 0; i < w->n_parts; i++)
+        room += 64 + 2 + strlen(w->parts[i].name) + 1;
+    lines = malloc(room);
+    if (!lines)
+        return -ENOMEM;
+    for (size_t i = 0; i < w->n_parts; i++)
+        if (w->parts[i].used) {
+            digest_hex(w->parts[i].data, w->parts[i].size, hex);
+            at += (size_t)sprintf(lines + at, "%s  %s\n", hex, w->parts[i].name);
+        }
+    digest_hex(lines, at, ret_hex);
+    return 0;
 }
 
 int weights_digest(Weights *w, char ret_hex[65])
 {
     if (w->digest[0] == '\0') {
-        uint8_t digest[32];
-
-        sha256(w->data, w->size, digest);
-        for (int i = 0; i < 32; i++)
-            snprintf(w->digest + 2 * i, 3, "%02x", digest[i]);
+        if (*w->parts->name) {
+            int r = digest_folder(w, w->digest);
+            if (r < 0)
+                return r;
+        } else
+            digest_hex(w->parts->data, w->parts->size, w->digest);
     }
     memcpy(ret_hex, w->digest, sizeof w->digest);
     return 0;
