@@ -23,6 +23,7 @@ typedef struct Encoding {
     MergeWork work;
     int32_t *ids;
     size_t max, count;
+    bool begins; /* no text since the start or a control token */
 } Encoding;
 
 static int id_put(Encoding *e, int32_t id)
@@ -118,8 +119,8 @@ static int text_repair(const char *text, size_t length, char **ret_text, size_t 
     return 0;
 }
 
-/* A blank in front, and blanks as pieces spell them. */
-static int blanks_spell(const Vocab *v, const char *text, size_t length, char **ret_text,
+/* Blanks as pieces spell them, and perhaps one in front. */
+static int blanks_spell(const char *text, size_t length, bool lead, char **ret_text,
                         size_t *ret_length)
 {
     char *out = length < (SIZE_MAX - 4) / 3 ? malloc(3 * length + 4) : NULL;
@@ -127,7 +128,7 @@ static int blanks_spell(const Vocab *v, const char *text, size_t length, char **
 
     if (!out)
         return -ENOMEM;
-    if (v->blank_first) {
+    if (lead) {
         memcpy(out, BLANK, 3);
         n = 3;
     }
@@ -144,7 +145,22 @@ static int blanks_spell(const Vocab *v, const char *text, size_t length, char **
     return 0;
 }
 
-/* Text between the tokens that stand for themselves, length >= 1. */
+/* SentencePiece, whose pieces have scores, sees one text, in which user tokens are characters;
+ * with merges, each text between tokens is one of its own. */
+static bool leads(const Encoding *e)
+{
+    return e->vocab->blank_first && (e->vocab->merges || e->begins);
+}
+
+static int blanks_encode(Encoding *e, const char *text, size_t length)
+{
+    _cleanup_free_ char *spelt = NULL;
+    int r = blanks_spell(text, length, leads(e), &spelt, &length);
+
+    return r < 0 || length == 0 ? r : piece_encode(e, spelt, length);
+}
+
+/* Text between the tokens that stand for themselves. */
 static int plain_encode(Encoding *e, const char *text, size_t length)
 {
     const Vocab *v = e->vocab;
@@ -157,10 +173,8 @@ static int plain_encode(Encoding *e, const char *text, size_t length)
     if (r < 0)
         return r;
     text = repaired ? repaired : text;
-    if (v->kind == VOCAB_PIECES) {
-        r = blanks_spell(v, text, length, &normal, &length);
-        return r < 0 ? r : piece_encode(e, normal, length);
-    }
+    if (v->kind == VOCAB_PIECES)
+        return blanks_encode(e, text, length);
     if (v->rule->nfc && unicode_needs_nfc(text, length)) {
         r = unicode_nfc(text, length, &normal, &length);
         if (r < 0)
@@ -170,14 +184,30 @@ static int plain_encode(Encoding *e, const char *text, size_t length)
     return pieces_encode(e, text, length);
 }
 
-/* Text with tokens in it that stand for themselves. */
+/* A token that stands for itself, and the text before it. */
+static int added_encode(Encoding *e, const char *text, size_t length, int32_t id)
+{
+    const Vocab *v = e->vocab;
+    bool user = v->types[id] == TOKEN_USER;
+    int r = 0;
+
+    if (length > 0 || (user && !v->merges && leads(e)))
+        r = plain_encode(e, text, length);
+    if (r == 0)
+        r = id_put(e, id);
+    e->begins = !user;
+    return r;
+}
+
+/* Text with tokens in it that stand for themselves, length >= 1. */
 static int text_encode(Encoding *e, const char *text, size_t length, const TextPart *parts)
 {
     size_t plain = 0, at = 0, part_end = parts->length, n = 0;
     int r = 0;
 
+    e->begins = true;
     while (at < length && r == 0) {
-        while (at == part_end) /* empty parts too */
+        while (at >= part_end)
             part_end += (++parts)->length;
         int32_t id =
             vocab_added(e->vocab, text + at, length - at, parts->markup ? part_end - at : 0, &n);
@@ -185,13 +215,8 @@ static int text_encode(Encoding *e, const char *text, size_t length, const TextP
             at++;
             continue;
         }
-        if (at > plain)
-            r = plain_encode(e, text + plain, at - plain);
-        if (r == 0)
-            r = id_put(e, id);
+        r = added_encode(e, text + plain, at - plain, id);
         plain = at += n;
-        while (at > part_end)
-            part_end += (++parts)->length;
     }
     if (r == 0 && length > plain)
         r = plain_encode(e, text + plain, length - plain);
