@@ -16,6 +16,7 @@
 #include "daemon/intake.h"
 #include "daemon/journal.h"
 #include "daemon/models.h"
+#include "daemon/notify.h"
 #include "daemon/worker.h"
 #include "ipc/server.h"
 
@@ -23,6 +24,7 @@
 
 struct Service {
     sd_event *event;
+    Notify *notify;
     ServiceOptions options;
     Config config;
     char configured[CONFIG_NAME_MAX]; /* the model, whatever LoadModel has asked for since */
@@ -286,13 +288,13 @@ static void notify_status(const Service *s)
     const WorkerStatus *st = &s->status;
 
     if (st->state == WORKER_READY)
-        sd_notifyf(false, "STATUS=Ready: %s on %s.", st->model, st->backend);
+        notify_send(s->notify, "STATUS=Ready: %s on %s.", st->model, st->backend);
     else if (st->state == WORKER_FAILED)
-        sd_notifyf(false, "STATUS=No model: %s", st->reason);
+        notify_send(s->notify, "STATUS=No model: %s", st->reason);
     else
-        sd_notify(false, st->state == WORKER_LOADING
-                             ? "STATUS=Loading the model."
-                             : "STATUS=Ready: the first call loads the model.");
+        notify_send(s->notify, "STATUS=%s",
+                    st->state == WORKER_LOADING ? "Loading the model."
+                                                : "Ready: the first call loads the model.");
 }
 
 static void status_update(Service *s)
@@ -376,7 +378,7 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
 
     (void)usec;
     if (!working || heartbeat != s->seen_heartbeat)
-        sd_notify(false, "WATCHDOG=1");
+        notify_send(s->notify, "WATCHDOG=1");
     else
         journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR, .message_id = EVENT_HUNG},
                       "The worker does not get on.");
@@ -429,7 +431,7 @@ void service_reload(Service *s)
 {
     Config c;
 
-    sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec());
+    notify_send(s->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec());
     if (configure(s, &c) >= 0) {
         s->config = c;
         journal_open(c.log_level);
@@ -439,7 +441,7 @@ void service_reload(Service *s)
                       "The configuration was read again.");
     }
     server_status_changed(s->server);
-    sd_notify(false, "READY=1");
+    notify_send(s->notify, "READY=1");
     notify_status(s);
 }
 
@@ -447,7 +449,7 @@ void service_stop(Service *s, int status)
 {
     if (s->stopping)
         return;
-    sd_notify(false, "STOPPING=1\nSTATUS=Stopping.");
+    notify_send(s->notify, "STOPPING=1\nSTATUS=Stopping.");
     s->stopping = true;
     s->stop_status = status;
     if (s->n_jobs == 0)
@@ -466,7 +468,9 @@ static int service_open(Service *s)
     bool user = strcmp(s->options.bus, "system") != 0;
     int r;
 
-    r = model_folders_init(&s->folders, user);
+    r = notify_new(s->event, &s->notify);
+    if (r >= 0)
+        r = model_folders_init(&s->folders, user);
     if (r >= 0)
         r = worker_new(&s->config, s->folders.list, &s->worker);
     if (r >= 0)
@@ -511,7 +515,7 @@ int service_new(sd_event *event, const ServiceOptions *options, Service **ret_se
     watchdog_start(s);
     journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_STARTED},
                   "perceptd %s is on the bus.", PERCEPTD_VERSION);
-    sd_notify(false, "READY=1");
+    notify_send(s->notify, "READY=1");
     notify_status(s);
     *ret_service = steal_ptr(&s);
     return 0;
@@ -532,6 +536,7 @@ Service *service_free(Service *s)
     intake_free(s->intake);
     worker_free(s->worker);
     model_folders_deinit(&s->folders);
+    notify_free(s->notify);
     sd_event_unref(s->event);
     free(s);
     return NULL;

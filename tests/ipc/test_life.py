@@ -139,15 +139,6 @@ class Life(ServiceTest):
         self.service.terminate()
         self.assertIn("has left memory", self.end())
 
-    def drain(self):
-        """Takes what was told, or the daemon waits when the socket is full."""
-        self.notify.setblocking(False)
-        try:
-            while self.notify.recv(4096):
-                pass
-        except BlockingIOError:
-            self.notify.settimeout(20)
-
     def test_administration(self):
         models = os.path.join(self.folder, "perceptd", "models")
         os.makedirs(models)
@@ -159,7 +150,6 @@ class Life(ServiceTest):
         client = self.client_of_ours()
 
         def load(name):
-            self.drain()
             client.call("LoadModel", "sa{sv}", name, {})
 
         load("another")
@@ -176,7 +166,6 @@ class Life(ServiceTest):
         self.eventually(lambda: client.property("State") == "unloaded")
         self.refused("ModelUnavailable", client.call, "UnloadModel", "s", name)
         load("another")
-        self.drain()
         client.call("Reload", "")
         self.assertEqual(client.embed("x")[1]["model"], name)
         self.configure("nonsense")
@@ -204,6 +193,39 @@ class Life(ServiceTest):
         self.status("Ready: the first call loads")
         self.service.terminate()
         self.end()
+
+    def test_nobody_reads_what_systemd_is_told(self):
+        self.start()
+        self.until("READY")
+        client = self.client_of_ours()
+        for _ in range(1000):
+            client.call("Reload", "")
+        self.assertEqual(client.property("State"), "unloaded")
+        # What could not be sent waits, the last of its kind: this comes when there is room again.
+        self.configure("nonsense")
+        self.refused("Failed", client.call, "Reload", "")
+        self.notify.settimeout(2)
+        kinds = []
+        with self.assertRaises(TimeoutError):
+            while True:
+                kinds.append(next(iter(self.told())))
+        self.assertEqual(kinds[-3:], ["RELOADING", "READY", "STATUS"])
+        self.service.terminate()
+        self.notify.settimeout(20)
+        self.assertEqual(self.told()["STOPPING"], "1")
+        self.end()
+
+    def test_no_socket_of_systemd(self):
+        self.start(NOTIFY_SOCKET="/nowhere/at/all")
+        for _ in range(500):
+            client = Client(self.bus)
+            owned = client.connection.name_has_owner(NAME)
+            client.close()
+            if owned:
+                break
+            time.sleep(0.02)
+        self.service.terminate()
+        self.assertIn("systemd cannot be told", self.end())
 
     def test_reload(self):
         self.start()
