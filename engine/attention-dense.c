@@ -30,7 +30,7 @@ static void clamp(float *x, size_t n, float limit)
         x[i] = fminf(fmaxf(x[i], -limit), limit);
 }
 
-/* Limits, norms and rotation of what was projected. */
+/* Norms, limits and rotation of what was projected, in this order. */
 static void heads_finish(Engine *e, const LayerWeights *w)
 {
     const ModelConfig *c = &e->model->config;
@@ -39,16 +39,16 @@ static void heads_finish(Engine *e, const LayerWeights *w)
     size_t q_width = c->n_heads * dh, k_width = c->n_groups * dh;
     bool whole = c->head_norm == HEAD_NORM_ROW;
 
+    ops->rms_norm(e->backend, e->q, tensor_f32(&w->q_norm), c->norm_epsilon,
+                  whole ? n : n * c->n_heads, whole ? q_width : dh, e->q);
+    ops->rms_norm(e->backend, e->k, tensor_f32(&w->k_norm), c->norm_epsilon,
+                  whole ? n : n * c->n_groups, whole ? k_width : dh, e->k);
     if (c->qkv_limit > 0) {
         (void)ops->sync(e->backend);
         clamp(e->q, n * q_width, c->qkv_limit);
         clamp(e->k, n * k_width, c->qkv_limit);
         clamp(e->v, n * k_width, c->qkv_limit);
     }
-    ops->rms_norm(e->backend, e->q, tensor_f32(&w->q_norm), c->norm_epsilon,
-                  whole ? n : n * c->n_heads, whole ? q_width : dh, e->q);
-    ops->rms_norm(e->backend, e->k, tensor_f32(&w->k_norm), c->norm_epsilon,
-                  whole ? n : n * c->n_groups, whole ? k_width : dh, e->k);
     ops->rope(e->backend, e->q, n, c->n_heads, dh, e->rope);
     ops->rope(e->backend, e->k, n, c->n_groups, dh, e->rope);
 }
