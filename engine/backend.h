@@ -21,7 +21,7 @@ typedef struct Backend Backend;
 
 /* How products treat activations: MODEL.md section 1. */
 typedef enum Precision {
-    PRECISION_INT8, /* activations quantised per 32 */
+    PRECISION_INT8, /* for quantised weights activations quantised per 32, else f32 */
     PRECISION_F32,  /* weights dequantised, activations f32 */
 } Precision;
 
@@ -34,7 +34,7 @@ typedef struct Packed Packed;
  * src NULL: row j; dst NULL: row j; scale NULL: 1. With accumulate, different j must not share a
  * dst. y_stride is in floats. bias [out] or NULL is added before the scale. */
 typedef struct Product {
-    const Tensor *w; /* [out, in], Q8_0 or F32 */
+    const Tensor *w; /* [out, in], any type */
     const Packed *x;
     size_t n;
     const int32_t *src;
@@ -81,9 +81,9 @@ typedef struct BackendOps {
     Packed *(*packed_new)(Backend *b, size_t max_rows, size_t max_width);
     void (*packed_free)(Backend *b, Packed *p);
     /* p = rows [n, width] of x (x_stride floats apart), as `precision` wants them. The f32
-     * rows are copied or borrowed in both precisions, since products with F32 weights use
-     * them: x must stay unchanged until the last product that uses p. In int8 rows whose width
-     * is not a multiple of 32 serve F32 weights only. */
+     * rows are copied or borrowed in both precisions, since products with weights that are not
+     * quantised use them: x must stay unchanged until the last product that uses p. In int8 rows
+     * whose width is not a multiple of 32 serve such weights only. */
     void (*pack)(Backend *b, Packed *p, const float *x, size_t x_stride, size_t n, size_t width);
 
     /* Several independent products in one go: split over the threads together. The routed layers

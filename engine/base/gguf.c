@@ -251,30 +251,17 @@ static bool shape_count(const Tensor *t, uint64_t *ret_count)
 
 static int read_dtype(Reader *r, const char *what, DType *ret_dtype)
 {
-    /* The numbers of the file format. */
-    enum { FILE_F32 = 0, FILE_F16 = 1, FILE_Q8_0 = 8, FILE_BF16 = 30 };
     uint32_t type;
     int e = read_u32(r, what, &type);
 
     if (e < 0)
         return e;
-    switch (type) {
-    case FILE_F32:
-        *ret_dtype = DTYPE_F32;
-        return 0;
-    case FILE_F16:
-        *ret_dtype = DTYPE_F16;
-        return 0;
-    case FILE_BF16:
-        *ret_dtype = DTYPE_BF16;
-        return 0;
-    case FILE_Q8_0:
-        *ret_dtype = DTYPE_Q8_0;
-        return 0;
-    default:
-        return reader_fail(r, -ENOTSUP, "%s has the type %u; F32, F16, BF16 and Q8_0 are read",
+    if (!dtype_from_gguf(type, ret_dtype))
+        return reader_fail(r, -ENOTSUP,
+                           "%s has the type %u; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, "
+                           "Q4_K, Q5_K and Q6_K are read",
                            what, type);
-    }
+    return 0;
 }
 
 /* Leaves the offset from the start of the data in tensor.data; data_place() makes it a pointer. */

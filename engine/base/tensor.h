@@ -7,21 +7,27 @@
  * ne[0] = in and ne[1] = out, and its rows are contiguous. A view never frees its data.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define TENSOR_DIMS 4
 
+/* What the blocks of the quantised types look like: engine/base/quant.h. */
 typedef enum DType {
     DTYPE_F32,
     DTYPE_F16,
     DTYPE_BF16,
-    DTYPE_Q8_0, /* blocks of 32: f16 scale, then 32 int8; 34 bytes */
+    DTYPE_Q8_0,
+    DTYPE_Q4_0,
+    DTYPE_Q4_1,
+    DTYPE_Q5_0,
+    DTYPE_Q5_1,
+    DTYPE_Q4_K,
+    DTYPE_Q5_K,
+    DTYPE_Q6_K,
     _DTYPE_COUNT,
 } DType;
-
-#define Q8_0_BLOCK 32
-#define Q8_0_BYTES 34
 
 typedef struct Tensor {
     const void *data;
@@ -34,6 +40,10 @@ typedef struct Tensor {
 size_t dtype_row_bytes(DType dtype, int64_t n);
 int64_t dtype_block_length(DType dtype);
 const char *dtype_name(DType dtype);
+/* A block of integers with scales, not one number after another. */
+bool dtype_is_quantised(DType dtype);
+/* The type that a GGUF file numbers so; false for one that is not read. */
+bool dtype_from_gguf(uint32_t number, DType *ret_dtype);
 
 /* Row r, counted over all slabs: the view [ne[1], ne[0]] that starts there. */
 static inline const void *tensor_row(const Tensor *t, int64_t row)

@@ -26,8 +26,11 @@ unsigned cpu_features(void)
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
         return features;
     features |= CPU_AVX512;
-    if (__builtin_cpu_supports("avx512vnni"))
-        features |= CPU_VNNI;
+    if (!__builtin_cpu_supports("avx512vnni"))
+        return features;
+    features |= CPU_VNNI;
+    if (__builtin_cpu_supports("avx512bf16"))
+        features |= CPU_BF16;
     return features;
 }
 #else
@@ -41,10 +44,8 @@ static const struct {
     const char *name;
     unsigned feature;
 } levels[] = {
-    {"plain", CPU_PLAIN},
-    {"avx2", CPU_AVX2},
-    {"avx512", CPU_AVX512},
-    {"avx512vnni", CPU_VNNI},
+    {"plain", CPU_PLAIN},     {"avx2", CPU_AVX2},       {"avx512", CPU_AVX512},
+    {"avx512vnni", CPU_VNNI}, {"avx512bf16", CPU_BF16},
 };
 
 int cpu_mask_parse(const char *name, unsigned *ret_mask)

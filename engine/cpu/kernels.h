@@ -19,11 +19,14 @@
 #include <stdint.h>
 
 #include "engine/backend.h"
+#include "engine/base/quant.h"
 #include "engine/cpu/scan.h"
 
 /* Rows ready for products. A row is `row_bytes` long, aligned to 64: int8 [width] rounded up to 64,
- * then per block of 32 an f32 scale, then per block an int32, -128 times the sum of its int8: what
- * a product takes off whose weights were moved up by 128 to become unsigned. */
+ * then four numbers for each run of 32, kind by kind: the f32 scale; an int32, -128 times the sum
+ * of the int8, which is what a product takes off whose weights were moved up by 128 to become
+ * unsigned; the same of the first half alone; the f32 sum of the values, scale times sum, which
+ * meets the weights' minima. */
 struct Packed {
     size_t max_rows, max_width;
     size_t n, width;
@@ -32,6 +35,7 @@ struct Packed {
     uint8_t *rows; /* NULL in PRECISION_F32 */
     size_t row_bytes;
     bool quantised;
+    uint16_t *bf16; /* NULL, or [n, packed_bf16_stride(width)], zero past the width */
 };
 
 static inline size_t packed_scales_at(size_t width)
@@ -41,7 +45,7 @@ static inline size_t packed_scales_at(size_t width)
 
 static inline size_t packed_row_bytes(size_t width)
 {
-    return (packed_scales_at(width) + width / Q8_0_BLOCK * 8 + 63) / 64 * 64;
+    return (packed_scales_at(width) + width / QUANT_RUN * 16 + 63) / 64 * 64;
 }
 
 static inline const int8_t *packed_row(const Packed *p, size_t row)
@@ -56,7 +60,38 @@ static inline const float *packed_scales(const Packed *p, const int8_t *row)
 
 static inline const int32_t *packed_offsets(const Packed *p, const int8_t *row)
 {
-    return (const int32_t *)(packed_scales(p, row) + p->width / Q8_0_BLOCK);
+    return (const int32_t *)(packed_scales(p, row) + p->width / QUANT_RUN);
+}
+
+static inline const int32_t *packed_half_offsets(const Packed *p, const int8_t *row)
+{
+    return packed_offsets(p, row) + p->width / QUANT_RUN;
+}
+
+static inline const float *packed_sums(const Packed *p, const int8_t *row)
+{
+    return packed_scales(p, row) + 3 * (p->width / QUANT_RUN);
+}
+
+/* Where the numbers of a row go. */
+typedef struct PackedNumbers {
+    float *scales;
+    int32_t *offsets, *half_offsets;
+    float *sums;
+} PackedNumbers;
+
+static inline PackedNumbers packed_numbers(int8_t *row, size_t width)
+{
+    size_t n = width / QUANT_RUN;
+    float *scales = (float *)(void *)(row + packed_scales_at(width));
+
+    return (PackedNumbers){scales, (int32_t *)(void *)(scales + n),
+                           (int32_t *)(void *)(scales + 2 * n), scales + 3 * n};
+}
+
+static inline size_t packed_bf16_stride(size_t width)
+{
+    return (width + 31) / 32 * 32;
 }
 
 /* Row that product p reads and writes for its j-th. */
@@ -72,10 +107,12 @@ static inline float *product_dst(const Product *p, size_t j)
 
 /* Ranges of outputs begin at multiples of this. */
 #define PRODUCT_OUTS 16
-/* Bytes of scratch, aligned to 64, that a product of this width needs. */
+/* Bytes of scratch, aligned to 64, that a product of this width needs: what a kernel keeps of its
+ * own, then a few rows of weights, in their type or as f32. */
+#define PRODUCT_SCRATCH_MIN 49152
 static inline size_t product_scratch(size_t width)
 {
-    return PRODUCT_OUTS * (width * 4 + 64);
+    return PRODUCT_SCRATCH_MIN + 20 * width + 64;
 }
 
 /* Keys of one attention part: longer rows are computed in parts and merged in order, so that
@@ -90,24 +127,32 @@ typedef struct AttentionPart {
     float out[ATTENTION_DIM_MAX];
 } AttentionPart;
 
+/* Outputs [out_begin, out_end) of p for all its rows; out_begin is a multiple of PRODUCT_OUTS. */
+typedef void (*ProductFunc)(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+
 typedef struct Kernels {
     /* One row of Packed from x [width], width a multiple of 32: MODEL.md section 1. Exact:
      * same bits in every table. */
-    void (*pack_q8)(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets);
+    void (*pack_q8)(const float *x, size_t width, int8_t *q, const PackedNumbers *n);
 
-    /* Outputs [out_begin, out_end) of p for all its rows; out_begin is a multiple of PRODUCT_OUTS.
-     * An output is the sum over blocks, first to last, of (scale of w * scale of x) * integer dot,
-     * each added with one rounding (fma) or two. Tolerance 1e-5. */
-    void (*product_q8)(const Product *p, size_t out_begin, size_t out_end, void *scratch);
-    /* The same with weights of Q8_0 dequantised, or of F32, over the f32 rows. Tolerance 1e-5. */
-    void (*product_q8_f32)(const Product *p, size_t out_begin, size_t out_end, void *scratch);
-    void (*product_f32)(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+    /* Weights of any quantised type over the int8 rows. An output is the sum over runs, first to
+     * last, of (scale of w * scale of x) * integer dot, half by half where halves have scales of
+     * their own, and then minimum of w * sum of x; each is added with one rounding (fma) or two.
+     * Tolerance 1e-5. */
+    ProductFunc product_int8;
+    /* Weights of any type, dequantised, over the f32 rows. Tolerance 1e-5. */
+    ProductFunc product_f32;
+    /* Weights of BF16 over the bf16 rows, sums in f32; numbers below the normal ones count as zero
+     * or not. Tolerance 1e-5. */
+    ProductFunc product_bf16;
 
-    /* y [n] = values of a row of Q8_0. n is a multiple of 32. Exact. */
-    void (*unpack_q8)(const void *row, size_t n, float *y);
+    /* y [n] = values of a row of any type; n is a multiple of its block. Exact. */
+    void (*unpack)(DType dtype, const void *row, size_t n, float *y);
     /* To half precision, nearest even, and back. Exact. */
     void (*f16_from_f32)(const float *x, size_t n, uint16_t *y);
     void (*f32_from_f16)(const uint16_t *x, size_t n, float *y);
+    /* To bfloat16, nearest even; what is below the normal numbers may become zero. Exact else. */
+    void (*bf16_from_f32)(const float *x, size_t n, uint16_t *y);
 
     /* One row; w may be NULL, y may be x. Tolerance 4e-6. */
     void (*rms_norm)(const float *x, const float *w, float eps, size_t width, float *y);

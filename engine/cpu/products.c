@@ -73,8 +73,9 @@ static void pack_range(void *userdata, size_t begin, size_t end, unsigned worker
     for (size_t i = begin; i < end; i++) {
         int8_t *row = (int8_t *)(p->rows + i * p->row_bytes);
 
-        work->kernels->pack_q8(p->x + i * p->x_stride, p->width, row,
-                               (float *)packed_scales(p, row), (int32_t *)packed_offsets(p, row));
+        PackedNumbers numbers = packed_numbers(row, p->width);
+
+        work->kernels->pack_q8(p->x + i * p->x_stride, p->width, row, &numbers);
     }
 }
 
@@ -89,7 +90,7 @@ void cpu_pack(Backend *b, Packed *p, const float *x, size_t x_stride, size_t n, 
     p->x = x;
     p->x_stride = x_stride;
     p->row_bytes = packed_row_bytes(width);
-    p->quantised = p->rows && width % Q8_0_BLOCK == 0;
+    p->quantised = p->rows && width % QUANT_RUN == 0;
     if (p->quantised)
         pool_for(cpu->pool, n, cpu_grain(2 * width), pack_range, &work);
 }
@@ -110,12 +111,10 @@ static void product_run(const CpuBackend *cpu, const Product *p, size_t begin, s
 
     if (p->n == 0)
         return;
-    if (p->w->dtype == DTYPE_F32)
-        k->product_f32(p, begin, end, scratch);
-    else if (p->x->quantised)
-        k->product_q8(p, begin, end, scratch);
+    if (p->x->quantised && dtype_is_quantised(p->w->dtype))
+        k->product_int8(p, begin, end, scratch);
     else
-        k->product_q8_f32(p, begin, end, scratch);
+        k->product_f32(p, begin, end, scratch);
 }
 
 static size_t product_outs(const Product *p)
@@ -157,7 +156,6 @@ static void products_range(void *userdata, size_t begin, size_t end, unsigned wo
 
 static void product_check(const Product *p)
 {
-    assert(p->w->dtype == DTYPE_F32 || p->w->dtype == DTYPE_Q8_0);
     assert((size_t)p->w->ne[0] == p->x->width);
     assert(p->src || p->n <= p->x->n);
     assert(p->n <= 1 || p->dst || p->y_stride >= product_outs(p));

@@ -21,14 +21,8 @@ static void embed_range(void *userdata, size_t begin, size_t end, unsigned worke
     (void)worker;
     for (size_t j = begin; j < end; j++) {
         const void *row = tensor_row(r->table, r->index[j]);
-        float *y = r->y + j * r->y_stride;
 
-        if (r->table->dtype == DTYPE_F32)
-            memcpy(y, row, r->width * sizeof *y);
-        else if (r->table->dtype == DTYPE_F16)
-            r->kernels->f32_from_f16(row, r->width, y);
-        else
-            r->kernels->unpack_q8(row, r->width, y);
+        r->kernels->unpack(r->table->dtype, row, r->width, r->y + j * r->y_stride);
     }
 }
 

@@ -140,7 +140,7 @@ static void plain_check(const Model *m, const Weights *golden, Precision precisi
 
 int main(int argc, char **argv)
 {
-    static const char *const isas[] = {"plain", "avx2", "avx512", "avx512vnni"};
+    static const char *const isas[] = {"plain", "avx2", "avx512", "avx512vnni", "avx512bf16"};
     char error[WEIGHTS_ERROR_MAX];
     _cleanup_(weights_closep) Weights *w = NULL, *golden = NULL;
     _cleanup_(model_freep) Model *m = NULL;

@@ -1,6 +1,8 @@
 #include "tests/kernels/harness.h"
 
-/* The three products: against the reference, and against themselves in other tiles. */
+/* The products: against the reference, and against themselves in other tiles. */
+
+#include "engine/base/half.h"
 
 typedef struct ProductCase {
     size_t outs, width, n, x_rows, y_rows;
@@ -12,42 +14,45 @@ typedef struct ProductCase {
     Product product;
 } ProductCase;
 
-typedef void (*ProductFunc)(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+/* What every form of rows is made of: floats, and the reference's idea of them. */
+static void packed_init(Packed *p, const Kernels *ref, const float *x, size_t n, size_t width)
+{
+    size_t stride = packed_bf16_stride(width);
 
-/* Ready for either precision: F32 weights in any width, Q8_0 in multiples of 32. */
+    *p = (Packed){.n = n, .width = width, .x = x, .x_stride = width};
+    p->bf16 = calloc(n * stride, sizeof *p->bf16);
+    ASSERT(p->bf16);
+    for (size_t i = 0; i < n; i++)
+        ref->bf16_from_f32(x + i * width, width, p->bf16 + i * stride);
+    if (width % QUANT_RUN != 0)
+        return;
+    p->row_bytes = packed_row_bytes(width);
+    p->rows = aligned_alloc(64, n * p->row_bytes);
+    p->quantised = true;
+    for (size_t i = 0; i < n; i++) {
+        int8_t *row = (int8_t *)(p->rows + i * p->row_bytes);
+        PackedNumbers numbers = packed_numbers(row, width);
+
+        ref->pack_q8(x + i * width, width, row, &numbers);
+    }
+}
+
 static void case_init(ProductCase *c, DType dtype, size_t outs, size_t width, size_t n,
                       bool indexed)
 {
-    const Kernels *k;
     Kernels ref;
 
     kernels_init_ref(&ref);
-    k = &ref;
     *c = (ProductCase){.outs = outs, .width = width, .n = n};
     c->x_rows = indexed ? n + random_below(4) : n;
     c->y_rows = indexed ? n + random_below(4) : n;
     c->w = (Tensor){.dtype = dtype, .n_dims = 2, .ne = {(int64_t)width, (int64_t)outs, 1, 1}};
     c->weights = exact_new(tensor_bytes(&c->w));
     c->w.data = c->weights;
-    if (dtype == DTYPE_Q8_0)
-        random_q8(c->weights, outs, width);
-    else
-        random_floats(c->weights, outs * width);
-
+    random_weights(dtype, c->weights, outs, width);
     c->x_f32 = exact_new(c->x_rows * width * sizeof(float));
     random_floats(c->x_f32, c->x_rows * width);
-    c->x = (Packed){.n = c->x_rows, .width = width, .x = c->x_f32, .x_stride = width};
-    if (dtype == DTYPE_Q8_0) {
-        c->x.row_bytes = packed_row_bytes(width);
-        c->x.rows = aligned_alloc(64, c->x_rows * c->x.row_bytes);
-        c->x.quantised = true;
-        for (size_t i = 0; i < c->x_rows; i++) {
-            int8_t *row = (int8_t *)(c->x.rows + i * c->x.row_bytes);
-
-            k->pack_q8(c->x_f32 + i * width, width, row, (float *)packed_scales(&c->x, row),
-                       (int32_t *)packed_offsets(&c->x, row));
-        }
-    }
+    packed_init(&c->x, &ref, c->x_f32, c->x_rows, width);
 
     c->bias = exact_new(outs * sizeof(float));
     c->scale = exact_new(n * sizeof(float));
@@ -76,6 +81,7 @@ static void case_deinit(ProductCase *c)
     free(c->weights);
     free(c->x_f32);
     free(c->x.rows);
+    free(c->x.bf16);
     free(c->bias);
     free(c->scale);
     free(c->src);
@@ -116,16 +122,18 @@ static float *case_run(const ProductCase *c, ProductFunc func, size_t rows_at_on
 static void check_product(ProductFunc ref, ProductFunc func, DType dtype)
 {
     static const size_t outs[] = {1, 7, 15, 16, 17, 31, 48, 64, 256};
-    static const size_t blocks[] = {1, 2, 3, 8, 10, 16, 25, 32};
-    static const size_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 31, 63};
+    static const size_t runs[] = {1, 2, 3, 8, 10, 16, 25, 32};
+    static const size_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 31, 63, 130, 200};
+    size_t block = (size_t)dtype_block_length(dtype);
 
-    for (int turn = 0; turn < 120; turn++) {
-        size_t width = random_size(blocks, sizeof blocks / sizeof *blocks) * Q8_0_BLOCK;
+    for (int turn = 0; turn < 80; turn++) {
+        size_t width = random_size(runs, sizeof runs / sizeof *runs) * QUANT_RUN;
         size_t n = random_size(rows, sizeof rows / sizeof *rows);
         ProductCase c;
         float *a, *b;
 
-        if (dtype == DTYPE_F32 && random_below(2))
+        width = (width + block - 1) / block * block;
+        if (block == 1 && random_below(2))
             width = 1 + random_below(300);
         case_init(&c, dtype, random_size(outs, sizeof outs / sizeof *outs), width, n, turn % 3 > 0);
         a = case_run(&c, ref, n, c.outs);
@@ -133,7 +141,8 @@ static void check_product(ProductFunc ref, ProductFunc func, DType dtype)
         expect_near(a, b, c.y_rows * c.product.y_stride, 1e-5);
         guarded_free(a);
 
-        a = case_run(&c, func, 1 + random_below(n), PRODUCT_OUTS * (1 + random_below(3)));
+        a = case_run(&c, func, 1 + random_below(n < 64 ? n : 64),
+                     PRODUCT_OUTS * (1 + random_below(3)));
         expect_same(a, b, c.y_rows * c.product.y_stride * sizeof *a);
         guarded_free(a);
         guarded_free(b);
@@ -141,19 +150,21 @@ static void check_product(ProductFunc ref, ProductFunc func, DType dtype)
     }
 }
 
-static void check_q8(const Kernels *ref, const Kernels *k)
+static void check_int8(const Kernels *ref, const Kernels *k)
 {
-    check_product(ref->product_q8, k->product_q8, DTYPE_Q8_0);
-}
-
-static void check_q8_f32(const Kernels *ref, const Kernels *k)
-{
-    check_product(ref->product_q8_f32, k->product_q8_f32, DTYPE_Q8_0);
+    for (DType t = next_quantised(0); t < _DTYPE_COUNT; t = next_quantised(t))
+        check_product(ref->product_int8, k->product_int8, t);
 }
 
 static void check_f32(const Kernels *ref, const Kernels *k)
 {
-    check_product(ref->product_f32, k->product_f32, DTYPE_F32);
+    for (DType t = 0; t < _DTYPE_COUNT; t++)
+        check_product(ref->product_f32, k->product_f32, t);
+}
+
+static void check_bf16(const Kernels *ref, const Kernels *k)
+{
+    check_product(ref->product_bf16, k->product_bf16, DTYPE_BF16);
 }
 
 typedef struct ProductBench {
@@ -168,54 +179,79 @@ static void bench_run(void *userdata)
     b->func(&b->c.product, 0, b->c.outs, b->c.scratch);
 }
 
-static void bench_shapes(const Kernels *k, const char *name, ProductFunc func, DType dtype)
+/* What the multiplications of a kernel are counted as. */
+typedef enum Rate { RATE_F32, RATE_INT8, RATE_BF16 } Rate;
+
+static void bench_one(const Kernels *k, ProductFunc func, DType dtype, Rate rate, size_t outs,
+                      size_t width, size_t n)
 {
-    /* A routed expert, a projection, a block's hidden layer, the output head. */
+    ProductBench b = {.func = func};
+    double macs = (double)outs * (double)width * (double)n;
+    char label[64];
+    BenchWork work;
+
+    case_init(&b.c, dtype, outs, width, n, false);
+    b.c.product.y = exact_new(n * outs * sizeof(float));
+    snprintf(label, sizeof label, "%s %s [%zu, %zu] x %zu",
+             rate == RATE_F32    ? "f32"
+             : rate == RATE_INT8 ? "int8"
+                                 : "bf16",
+             dtype_name(dtype), outs, width, n);
+    work = (BenchWork){.int8_macs = rate == RATE_INT8 ? macs : 0,
+                       .bf16_macs = rate == RATE_BF16 ? macs : 0,
+                       .f32_macs = rate == RATE_F32 ? macs : 0,
+                       .bytes = (double)tensor_bytes(&b.c.w)};
+    bench_case(k, label, work, bench_run, &b);
+    free(b.c.product.y);
+    case_deinit(&b.c);
+}
+
+static void bench_shapes(const Kernels *k, ProductFunc func, DType dtype, Rate rate)
+{
+    /* The shipped model's: a routed expert, a projection, a block's hidden layer, the output head.
+     */
     static const struct {
         size_t outs, width;
-    } shapes[] = {{64, 256}, {256, 64}, {256, 32}, {256, 256}, {512, 256}, {256, 512}, {4096, 256}};
+    } shapes[] = {{64, 256}, {256, 64}, {256, 256}, {256, 512}, {4096, 256}};
     static const size_t rows[] = {1, 2, 4, 8, 16, 64, 256};
 
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (size_t j = 0; j < sizeof rows / sizeof *rows; j++) {
-            ProductBench b = {.func = func};
-            size_t outs = shapes[i].outs, width = shapes[i].width, n = rows[j];
-            double macs = (double)outs * (double)width * (double)n;
-            char label[64];
-
-            if (outs > 1024 && n > 16)
-                continue;
-            case_init(&b.c, dtype, outs, width, n, false);
-            b.c.product.y = exact_new(n * outs * sizeof(float));
-            snprintf(label, sizeof label, "%s [%zu, %zu] x %zu", name, outs, width, n);
-            bench_case(k, label,
-                       (BenchWork){.int8_macs = func == k->product_q8 ? macs : 0,
-                                   .f32_macs = func == k->product_q8 ? 0 : macs,
-                                   .bytes = (double)tensor_bytes(&b.c.w)},
-                       bench_run, &b);
-            free(b.c.product.y);
-            case_deinit(&b.c);
-        }
+        for (size_t j = 0; j < sizeof rows / sizeof *rows; j++)
+            if (shapes[i].outs <= 1024 || rows[j] <= 16)
+                bench_one(k, func, dtype, rate, shapes[i].outs, shapes[i].width, rows[j]);
 }
 
-static void bench_q8(const Kernels *k)
+/* An expert of a larger model, for one row, a few clients, and what a prompt sends to it. */
+static void bench_expert(const Kernels *k, ProductFunc func, DType dtype, Rate rate)
 {
-    bench_shapes(k, "product_q8", k->product_q8, DTYPE_Q8_0);
+    static const size_t rows[] = {1, 4, 16, 64, 256};
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        bench_one(k, func, dtype, rate, 1024, 2048, rows[i]);
 }
 
-static void bench_q8_f32(const Kernels *k)
+static void bench_int8(const Kernels *k)
 {
-    bench_shapes(k, "product_q8_f32", k->product_q8_f32, DTYPE_Q8_0);
+    bench_shapes(k, k->product_int8, DTYPE_Q8_0, RATE_INT8);
+    for (DType t = next_quantised(0); t < _DTYPE_COUNT; t = next_quantised(t))
+        bench_expert(k, k->product_int8, t, RATE_INT8);
 }
 
 static void bench_f32(const Kernels *k)
 {
-    bench_shapes(k, "product_f32", k->product_f32, DTYPE_F32);
+    bench_shapes(k, k->product_f32, DTYPE_F32, RATE_F32);
+    bench_expert(k, k->product_f32, DTYPE_F16, RATE_F32);
+    bench_expert(k, k->product_f32, DTYPE_BF16, RATE_F32);
+}
+
+static void bench_bf16(const Kernels *k)
+{
+    bench_expert(k, k->product_bf16, DTYPE_BF16, RATE_BF16);
 }
 
 const KernelCheck product_checks[] = {
-    {"product_q8", offsetof(Kernels, product_q8), check_q8, bench_q8},
-    {"product_q8_f32", offsetof(Kernels, product_q8_f32), check_q8_f32, bench_q8_f32},
+    {"product_int8", offsetof(Kernels, product_int8), check_int8, bench_int8},
     {"product_f32", offsetof(Kernels, product_f32), check_f32, bench_f32},
+    {"product_bf16", offsetof(Kernels, product_bf16), check_bf16, bench_bf16},
     {0},
 };

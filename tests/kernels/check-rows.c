@@ -24,39 +24,58 @@ static float *output_new(size_t n)
     return guarded_new(n * sizeof(float), 4 * random_below(16));
 }
 
+/* What pack_q8() makes of a row, in buffers of their own. */
+typedef struct PackedCase {
+    int8_t *q;
+    PackedNumbers numbers;
+} PackedCase;
+
+static PackedCase packed_run(const Kernels *k, const float *x, size_t n)
+{
+    size_t size = n / QUANT_RUN * sizeof(float);
+    PackedCase c = {
+        guarded_new(n, 0),
+        {guarded_new(size, 0), guarded_new(size, 4), guarded_new(size, 8), guarded_new(size, 0)}};
+
+    k->pack_q8(x, n, c.q, &c.numbers);
+    return c;
+}
+
+static void packed_free(PackedCase *c)
+{
+    guarded_free(c->q);
+    guarded_free(c->numbers.scales);
+    guarded_free(c->numbers.offsets);
+    guarded_free(c->numbers.half_offsets);
+    guarded_free(c->numbers.sums);
+}
+
 static void check_pack_q8(const Kernels *ref, const Kernels *k)
 {
     for (int turn = 0; turn < TURNS; turn++) {
-        size_t blocks = 1 + random_below(33), n = blocks * Q8_0_BLOCK;
+        size_t n = (1 + random_below(33)) * QUANT_RUN, size = n / QUANT_RUN * sizeof(float);
         float *x = floats_new(n);
-        int8_t *q[2];
-        float *scales[2];
-        int32_t *offsets[2];
+        PackedCase a, b;
 
         /* Halves between two integers, where rounding shows: a block whose scale is a power of
          * two. */
         if (turn % 4 == 0)
             for (size_t i = 0; i < n; i++)
-                x[i] = i % Q8_0_BLOCK ? ((float)random_below(253) - 126.5f) * 0.25f : 127 * 0.25f;
+                x[i] = i % QUANT_RUN ? ((float)random_below(253) - 126.5f) * 0.25f : 127 * 0.25f;
         if (turn % 4 == 1)
-            memset(x, 0, Q8_0_BLOCK * sizeof *x);
+            memset(x, 0, QUANT_RUN * sizeof *x);
         if (turn % 4 == 2)
             for (size_t i = 0; i < n; i++)
                 x[i] *= 1e-9f; /* scales that are subnormal halves, or zero */
-        for (int i = 0; i < 2; i++) {
-            q[i] = guarded_new(n, 0);
-            scales[i] = guarded_new(blocks * sizeof(float), 0);
-            offsets[i] = guarded_new(blocks * sizeof(int32_t), 0);
-            (i ? k : ref)->pack_q8(x, n, q[i], scales[i], offsets[i]);
-        }
-        expect_same(q[0], q[1], n);
-        expect_same(scales[0], scales[1], blocks * sizeof(float));
-        expect_same(offsets[0], offsets[1], blocks * sizeof(int32_t));
-        for (int i = 0; i < 2; i++) {
-            guarded_free(q[i]);
-            guarded_free(scales[i]);
-            guarded_free(offsets[i]);
-        }
+        a = packed_run(ref, x, n);
+        b = packed_run(k, x, n);
+        expect_same(a.q, b.q, n);
+        expect_same(a.numbers.scales, b.numbers.scales, size);
+        expect_same(a.numbers.offsets, b.numbers.offsets, size);
+        expect_same(a.numbers.half_offsets, b.numbers.half_offsets, size);
+        expect_same(a.numbers.sums, b.numbers.sums, size);
+        packed_free(&a);
+        packed_free(&b);
         free(x);
     }
 }
@@ -66,15 +85,16 @@ static void check_pack_q8(const Kernels *ref, const Kernels *k)
 static void check_pack_q8_strange(const Kernels *k)
 {
     static const float strange[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-45f};
-    float x[4 * Q8_0_BLOCK], scales[4];
-    int8_t q[4 * Q8_0_BLOCK];
-    int32_t offsets[4];
+    float x[4 * QUANT_RUN];
 
     for (int turn = 0; turn < TURNS; turn++) {
-        random_floats(x, 4 * Q8_0_BLOCK);
+        PackedCase c;
+
+        random_floats(x, 4 * QUANT_RUN);
         for (int i = 0; i < 1 + turn % 9; i++)
-            x[random_below(4 * Q8_0_BLOCK)] = strange[random_below(6)];
-        k->pack_q8(x, 4 * Q8_0_BLOCK, q, scales, offsets);
+            x[random_below(4 * QUANT_RUN)] = strange[random_below(6)];
+        c = packed_run(k, x, 4 * QUANT_RUN);
+        packed_free(&c);
     }
 }
 
@@ -84,20 +104,45 @@ static void check_pack_and_strange(const Kernels *ref, const Kernels *k)
     check_pack_q8_strange(k);
 }
 
-static void check_unpack_q8(const Kernels *ref, const Kernels *k)
+static void check_unpack(const Kernels *ref, const Kernels *k)
 {
     for (int turn = 0; turn < TURNS; turn++) {
-        size_t n = (1 + random_below(33)) * Q8_0_BLOCK;
-        void *row = exact_new(n / Q8_0_BLOCK * Q8_0_BYTES);
+        DType dtype = (DType)(turn % _DTYPE_COUNT);
+        size_t block = (size_t)dtype_block_length(dtype);
+        size_t n = block == 1 ? RANDOM_WIDTH() : (1 + random_below(33)) * block;
+        void *row = exact_new(dtype_row_bytes(dtype, (int64_t)n));
         float *a = output_new(n), *b = output_new(n);
 
-        random_q8(row, 1, n);
-        ref->unpack_q8(row, n, a);
-        k->unpack_q8(row, n, b);
+        random_weights(dtype, row, 1, n);
+        ref->unpack(dtype, row, n, a);
+        k->unpack(dtype, row, n, b);
         expect_same(a, b, n * sizeof *a);
         guarded_free(a);
         guarded_free(b);
         free(row);
+    }
+}
+
+static void check_bf16_from_f32(const Kernels *ref, const Kernels *k)
+{
+    for (int turn = 0; turn < TURNS; turn++) {
+        size_t n = RANDOM_WIDTH();
+        float *x = floats_new(n);
+        uint16_t *a = guarded_new(n * sizeof *a, 2 * random_below(32));
+        uint16_t *b = guarded_new(n * sizeof *b, 2 * random_below(32));
+
+        /* Any bits of normal numbers, ties among them. */
+        for (size_t i = 0; turn % 2 && i < n; i++) {
+            uint32_t bits = (random_u32() & 0x807fffff) | (1 + random_below(253)) << 23;
+
+            x[i] = f32_from_bits(random_below(4) ? (bits & 0xffff0000) | 0x8000 : bits);
+        }
+        ref->bf16_from_f32(x, n, a);
+        k->bf16_from_f32(x, n, b);
+        expect_same(a, b, n * sizeof *a);
+        guarded_free(a);
+        guarded_free(b);
+        free(x);
     }
 }
 
@@ -237,10 +282,18 @@ typedef struct RowBench {
     const Kernels *k;
     float x[1024], w[1024], y[1024];
     int8_t q[1024];
-    int32_t offsets[32];
+    float numbers[4][32];
     uint16_t half[1024];
     uint8_t row[32 * Q8_0_BYTES];
 } RowBench;
+
+static void pack_row(RowBench *r, size_t width)
+{
+    PackedNumbers n = {r->numbers[0], (int32_t *)(void *)r->numbers[1],
+                       (int32_t *)(void *)r->numbers[2], r->numbers[3]};
+
+    r->k->pack_q8(r->x, width, r->q, &n);
+}
 
 #define BENCH(name, width, n_bytes, call)                                                          \
     static void run_##name(void *userdata)                                                         \
@@ -254,16 +307,17 @@ typedef struct RowBench {
         r.k = k;                                                                                   \
         random_floats(r.x, 1024);                                                                  \
         random_floats(r.w, 1024);                                                                  \
-        random_q8(r.row, 1, 1024);                                                                 \
+        random_weights(DTYPE_Q8_0, r.row, 1, 1024);                                                \
         memset(r.y, 0, sizeof r.y);                                                                \
         bench_case(k, #name " " #width, (BenchWork){.bytes = n_bytes}, run_##name, &r);            \
     }                                                                                              \
     struct run_##name##_semicolon
 
-BENCH(pack_q8, 256, 1024, r->k->pack_q8(r->x, 256, r->q, r->y, r->offsets));
-BENCH(unpack_q8, 256, 272, r->k->unpack_q8(r->row, 256, r->y));
+BENCH(pack_q8, 256, 1024, pack_row(r, 256));
+BENCH(unpack, 256, 272, r->k->unpack(DTYPE_Q8_0, r->row, 256, r->y));
 BENCH(f16_from_f32, 32, 128, r->k->f16_from_f32(r->x, 32, r->half));
 BENCH(f32_from_f16, 256, 512, r->k->f32_from_f16(r->half, 256, r->y));
+BENCH(bf16_from_f32, 256, 1024, r->k->bf16_from_f32(r->x, 256, r->half));
 BENCH(rms_norm, 256, 2048, r->k->rms_norm(r->x, r->w, 1e-6f, 256, r->y));
 BENCH(rope, 256, 1152, r->k->rope(r->x, 8, 32, r->w));
 BENCH(silu_mul, 512, 4096, r->k->silu_mul(r->x, r->w, 512, r->y));
@@ -276,9 +330,10 @@ BENCH(add, 256, 2048, r->k->add(r->y, r->x, 256));
 
 const KernelCheck rows_checks[] = {
     {"pack_q8", offsetof(Kernels, pack_q8), check_pack_and_strange, bench_pack_q8},
-    ROW_CHECK(unpack_q8),
+    ROW_CHECK(unpack),
     ROW_CHECK(f16_from_f32),
     ROW_CHECK(f32_from_f16),
+    ROW_CHECK(bf16_from_f32),
     ROW_CHECK(rms_norm),
     ROW_CHECK(rope),
     ROW_CHECK(silu_mul),

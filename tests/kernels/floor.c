@@ -55,6 +55,7 @@ static double rate(void (*run)(void))
         "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
 
 static void run_vnni(void) { LOOP(TWELVE("vpdpbusd", "zmm"), "vzeroall\n"); }
+static void run_bf16(void) { LOOP(TWELVE("vdpbf16ps", "zmm"), "vzeroall\n"); }
 static void run_fma512(void) { LOOP(TWELVE("vfmadd231ps", "zmm"), "vzeroall\n"); }
 static void run_fma256(void) { LOOP(TWELVE_YMM("vfmadd231ps"), "vzeroall\n"); }
 static void run_maddubs(void) { LOOP(TWELVE_YMM("vpmaddubsw"), "vzeroall\n"); }
@@ -87,6 +88,17 @@ double floor_int8_macs(void)
         macs = rate(run_maddubs) * 12 * 32;
 #endif
     return macs > 0 ? macs : INFINITY;
+}
+
+double floor_bf16_macs(void)
+{
+    static double macs;
+
+#if defined(__x86_64__)
+    if (macs == 0 && (cpu_features() & CPU_BF16))
+        macs = rate(run_bf16) * 12 * 32;
+#endif
+    return macs > 0 ? macs : floor_f32_macs();
 }
 
 /* Reads n bytes, a multiple of 256, with the widest loads that every x86 of the last decade has. */

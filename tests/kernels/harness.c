@@ -9,7 +9,7 @@
 #define POISON          0xa5
 #define BENCH_SAMPLE_NS 3e6
 #define BENCH_SAMPLES   7
-#define BENCH_CASES     256
+#define BENCH_CASES     512
 
 static uint64_t state;
 
@@ -51,17 +51,50 @@ void random_floats(float *x, size_t n)
         x[i] = random_float();
 }
 
-void random_q8(void *rows, size_t n_rows, size_t width)
+DType next_quantised(DType dtype)
 {
-    uint8_t *block = rows;
+    do
+        dtype++;
+    while (dtype < _DTYPE_COUNT && !dtype_is_quantised(dtype));
+    return dtype;
+}
 
-    for (size_t i = 0; i < n_rows * width / Q8_0_BLOCK; i++, block += Q8_0_BYTES) {
-        uint16_t scale = f32_to_f16(random_float() * (random_below(16) ? 0.01f : 1e-7f));
+static void random_half(uint8_t *p)
+{
+    uint16_t half = f32_to_f16(random_float() * (random_below(16) ? 0.01f : 1e-7f));
 
-        memcpy(block, &scale, sizeof scale);
-        for (int j = 0; j < Q8_0_BLOCK; j++)
-            block[2 + j] = (uint8_t)random_u32();
+    memcpy(p, &half, sizeof half);
+}
+
+static void random_blocks(DType dtype, uint8_t *block, size_t n_blocks)
+{
+    size_t size = dtype_row_bytes(dtype, dtype_block_length(dtype));
+    bool two =
+        dtype == DTYPE_Q4_1 || dtype == DTYPE_Q5_1 || dtype == DTYPE_Q4_K || dtype == DTYPE_Q5_K;
+
+    for (; n_blocks > 0; n_blocks--, block += size) {
+        for (size_t i = 0; i < size; i++)
+            block[i] = (uint8_t)random_u32();
+        random_half(block + (dtype == DTYPE_Q6_K ? Q6_K_SCALE : 0));
+        if (two)
+            random_half(block + 2);
     }
+}
+
+void random_weights(DType dtype, void *rows, size_t n_rows, size_t width)
+{
+    size_t n = n_rows * width;
+
+    if (dtype == DTYPE_F32)
+        random_floats(rows, n);
+    else if (dtype_is_quantised(dtype))
+        random_blocks(dtype, rows, n / (size_t)dtype_block_length(dtype));
+    else
+        for (size_t i = 0; i < n; i++) {
+            float x = random_float();
+
+            ((uint16_t *)rows)[i] = dtype == DTYPE_F16 ? f32_to_f16(x) : f32_to_bf16(x);
+        }
 }
 
 /* Guards, the size in front of them, and the pointer that the heap gave. */
@@ -190,6 +223,8 @@ void bench_case(const Kernels *k, const char *name, BenchWork work, BenchFunc fu
         floor = larger(floor, work.f32_macs / floor_f32_macs());
     if (work.int8_macs > 0)
         floor = larger(floor, work.int8_macs / floor_int8_macs());
+    if (work.bf16_macs > 0)
+        floor = larger(floor, work.bf16_macs / floor_bf16_macs());
     if (work.bytes > 0)
         floor = larger(floor, work.bytes / floor_bytes((size_t)work.bytes));
     printf("  %-44s %12.0f ns %8.1fx", name, ns, ratio);

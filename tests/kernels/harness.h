@@ -20,9 +20,11 @@ size_t random_below(size_t n);
 size_t random_size(const size_t *sizes, size_t count);
 float random_float(void);
 void random_floats(float *x, size_t n);
-/* n_rows rows of Q8_0: any int8, halves of ordinary size and some subnormal, as weights may
+/* n_rows rows of weights: any integers, scales of ordinary size and some subnormal, as files may
  * hold. */
-void random_q8(void *rows, size_t n_rows, size_t width);
+void random_weights(DType dtype, void *rows, size_t n_rows, size_t width);
+/* The quantised types, one after another, up to _DTYPE_COUNT. */
+DType next_quantised(DType dtype);
 
 /* Memory whose start is `misalign` bytes past a multiple of 64 and whose neighbourhood is poisoned;
  * its content is poisoned too. guarded_free() stops the test when a neighbour was written. */
@@ -38,7 +40,7 @@ void expect_same(const void *ref, const void *got, size_t size);
 /* What a kernel's run has to do at least, for its floor: operations of the named kind, and
  * bytes that it must read, over and over from the same memory. */
 typedef struct BenchWork {
-    double f32_macs, int8_macs, bytes;
+    double f32_macs, int8_macs, bf16_macs, bytes;
 } BenchWork;
 
 typedef void (*BenchFunc)(void *userdata);
@@ -58,4 +60,5 @@ extern const KernelCheck product_checks[], rows_checks[], attention_checks[], sc
 /* floor.c: what this machine does at best, measured once. Names of the highest instruction set. */
 double floor_f32_macs(void);    /* per ns */
 double floor_int8_macs(void);   /* per ns */
+double floor_bf16_macs(void);   /* per ns */
 double floor_bytes(size_t set); /* per ns, read again and again from `set` bytes */

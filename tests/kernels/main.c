@@ -8,7 +8,8 @@ static const KernelCheck *const families[] = {product_checks, rows_checks, atten
                                               scan_checks};
 
 static const char usage[] =
-    "usage: kernels [--function NAME] [--isa plain|avx2|avx512|avx512vnni] [--seed N] [--bench]\n";
+    "usage: kernels [--function NAME] [--isa plain|avx2|avx512|avx512vnni|avx512bf16] [--seed N]\n"
+    "       [--bench]\n";
 
 typedef void (*AnyFunc)(void);
 
@@ -21,7 +22,7 @@ static AnyFunc kernel_at(const Kernels *k, size_t offset)
 }
 
 /* A table for each level, lowest first; kernels that a level inherits are checked once. */
-static const char *const levels[] = {"plain", "avx2", "avx512", "avx512vnni"};
+static const char *const levels[] = {"plain", "avx2", "avx512", "avx512vnni", "avx512bf16"};
 #define LEVELS (sizeof levels / sizeof *levels)
 
 typedef struct Options {

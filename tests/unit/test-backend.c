@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 
+#include "engine/base/quant.h"
 #include "engine/cpu/cpuid.h"
 #include "tests/test.h"
 
@@ -39,21 +40,41 @@ static float *floats_new(Backend *b, size_t n)
 
 /* One tensor of each type that products take, and inputs for every op. */
 typedef struct Data {
-    Tensor w[2];
+    Tensor w[_DTYPE_COUNT];
     int32_t ids[N], src[N], first[N + 1];
     float *x, *w_norm, *cos_sin, *q, *k, *v;
 } Data;
 
+/* A matrix of any bytes, but scales of an ordinary size. */
+static Tensor weights_new(Backend *b, DType dtype)
+{
+    Tensor w = {NULL, dtype, 2, {WIDTH, OUTS, 1, 1}};
+    size_t block = dtype_row_bytes(dtype, dtype_block_length(dtype)), size = tensor_bytes(&w);
+    uint8_t *p = b->ops->alloc(b, size);
+
+    ASSERT(p);
+    w.data = p;
+    for (size_t i = 0; i < size; i++) {
+        random_float();
+        p[i] = (uint8_t)(state >> 24);
+    }
+    for (size_t i = 0; i < size; i += block) {
+        if (!dtype_is_quantised(dtype)) {
+            p[i + block - 1] &= 0xbf; /* less than 2 */
+            continue;
+        }
+        for (size_t at = dtype == DTYPE_Q6_K ? Q6_K_SCALE : 0, n = 0; n < 2 && at < block; n++) {
+            p[i + at++] = 0x11; /* 0x1c11 is 0.004: a scale, and a minimum where there is one */
+            p[i + at++] = 0x1c;
+        }
+    }
+    return w;
+}
+
 static void data_init(Data *d, Backend *b)
 {
-    static uint8_t q8[OUTS * WIDTH / Q8_0_BLOCK * Q8_0_BYTES];
-
-    for (size_t i = 0; i < sizeof q8; i++) {
-        random_float();
-        q8[i] = i % Q8_0_BYTES == 0 ? 0x11 : i % Q8_0_BYTES == 1 ? 0x1c : (uint8_t)(state >> 24);
-    }
-    d->w[0] = (Tensor){q8, DTYPE_Q8_0, 2, {WIDTH, OUTS, 1, 1}};
-    d->w[1] = (Tensor){floats_new(b, OUTS * WIDTH), DTYPE_F32, 2, {WIDTH, OUTS, 1, 1}};
+    for (DType t = 0; t < _DTYPE_COUNT; t++)
+        d->w[t] = weights_new(b, t);
     for (int32_t j = 0; j < N; j++) {
         d->ids[j] = j * 7 % OUTS;
         d->src[j] = j * 5 % N;
@@ -70,7 +91,8 @@ static void data_init(Data *d, Backend *b)
 
 static void data_deinit(Data *d, Backend *b)
 {
-    b->ops->free(b, (void *)(uintptr_t)d->w[1].data);
+    for (DType t = 0; t < _DTYPE_COUNT; t++)
+        b->ops->free(b, (void *)(uintptr_t)d->w[t].data);
     b->ops->free(b, d->x);
     b->ops->free(b, d->w_norm);
     b->ops->free(b, d->cos_sin);
@@ -81,7 +103,8 @@ static void data_deinit(Data *d, Backend *b)
 
 /* Results of every op for all N rows; one float array each. */
 typedef struct Results {
-    float products[2][N * OUTS], gathered[N * OUTS], embedded[N * WIDTH], norm[N * WIDTH];
+    float products[_DTYPE_COUNT][N * OUTS], gathered[N * OUTS], embedded[N * WIDTH],
+        norm[N * WIDTH];
     float rope[N * WIDTH], silu_mul[N * WIDTH], silu[N * WIDTH], add[N * WIDTH], sums[N * WIDTH];
     float paged[N * DIM], full[N * WIDTH], pooled[4 * WIDTH];
 } Results;
@@ -93,24 +116,24 @@ static void run_products(Backend *b, const Data *d, size_t step, Results *r)
 
     ASSERT(packed);
     for (size_t j = 0; j < N; j += step) {
-        Product p[3];
+        Product p[_DTYPE_COUNT + 1];
 
         b->ops->pack(b, packed, d->x + j * WIDTH, WIDTH, step, WIDTH);
-        for (size_t i = 0; i < 2; i++)
+        for (size_t i = 0; i < _DTYPE_COUNT; i++)
             p[i] = (Product){.w = &d->w[i],
                              .x = packed,
                              .n = step,
-                             .bias = i ? bias : NULL,
+                             .bias = i % 2 ? bias : NULL,
                              .y = r->products[i] + j * OUTS,
                              .y_stride = OUTS};
-        p[2] = (Product){.w = &d->w[0], .x = packed, .n = 0};
-        b->ops->products(b, p, 3);
+        p[_DTYPE_COUNT] = (Product){.w = &d->w[0], .x = packed, .n = 0};
+        b->ops->products(b, p, _DTYPE_COUNT + 1);
     }
 
     /* Gathered, scattered, scaled, accumulated; rows are all packed now. */
     b->ops->pack(b, packed, d->x, WIDTH, N, WIDTH);
     for (size_t j = 0; j < N; j += step) {
-        Product p = {.w = &d->w[0],
+        Product p = {.w = &d->w[DTYPE_Q8_0],
                      .x = packed,
                      .n = step,
                      .src = d->src + j,
@@ -135,7 +158,7 @@ static void run_rows(Backend *b, const Data *d, size_t step, Results *r)
     for (size_t j = 0; j < N; j += step) {
         size_t at = j * WIDTH, n = step * WIDTH;
 
-        b->ops->embed(b, &d->w[0], d->ids + j, step, r->embedded + at, WIDTH);
+        b->ops->embed(b, &d->w[DTYPE_Q8_0], d->ids + j, step, r->embedded + at, WIDTH);
         b->ops->rms_norm(b, d->x + at, d->w_norm, 1e-6f, step, WIDTH, r->norm + at);
         b->ops->rope(b, r->rope + at, step, HEADS, DIM, d->cos_sin + j * DIM);
         b->ops->silu_mul(b, d->x + at, d->q + at, n, r->silu_mul + at);
@@ -209,7 +232,7 @@ static void expect_rows(const char *what, const void *a, const void *b, size_t s
 
 static void test_bits(void)
 {
-    static const char *const levels[] = {"plain", "avx2", "avx512", "avx512vnni"};
+    static const char *const levels[] = {"plain", "avx2", "avx512", "avx512vnni", "avx512bf16"};
 
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
         for (int precision = 0; precision < 2; precision++) {
@@ -253,10 +276,15 @@ static double distance(const float *a, const float *b, size_t n)
 static void test_precision(void)
 {
     Results *int8 = run(1, PRECISION_INT8, 0, N), *f32 = run(1, PRECISION_F32, 0, N);
-    double d = distance(int8->products[0], f32->products[0], N * OUTS);
 
-    ASSERT(d > 1e-4 && d < 1e-2);
-    ASSERT(distance(int8->products[1], f32->products[1], N * OUTS) == 0);
+    for (DType t = 0; t < _DTYPE_COUNT; t++) {
+        double d = distance(int8->products[t], f32->products[t], N * OUTS);
+
+        if (dtype_is_quantised(t))
+            ASSERT(d > 1e-4 && d < 1e-2);
+        else
+            ASSERT(d == 0);
+    }
     ASSERT(distance(int8->paged, f32->paged, N * DIM) < 1e-3);
     free(int8);
     free(f32);
@@ -305,7 +333,7 @@ static void test_masks(void)
     ASSERT_STREQ(cpu_mask_name(mask), "avx2");
     ASSERT_OK(cpu_mask_parse("native", &mask));
     ASSERT_EQ(mask, 0);
-    ASSERT_STREQ(cpu_mask_name(CPU_ALL), "avx512vnni");
+    ASSERT_STREQ(cpu_mask_name(CPU_ALL), "avx512bf16");
 }
 
 int main(void)

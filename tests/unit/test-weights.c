@@ -176,7 +176,7 @@ static const Lie lies[] = {
     {"a negative dimension", EBADMSG, "impossible shape", .ne1 = UINT64_MAX},
     {"a shape that wraps", EBADMSG, "impossible", .ne0 = 1ull << 32, .ne1 = (1ull << 32) + 1},
     {"a tensor past the end", EBADMSG, "tensor 'w' reaches past", .ne1 = 1000},
-    {"type Q4_0", ENOTSUP, "tensor 'w' has the type 2", .dtype = 2},
+    {"type Q2_K", ENOTSUP, "tensor 'w' has the type 10", .dtype = 10},
     {"type 2^32 - 1", ENOTSUP, "tensor 'w' has the type", .dtype = UINT32_MAX},
     {"an unaligned offset", EBADMSG, "tensor 'w' begins at 4", .offset = 4},
     {"an offset past the end", EBADMSG, "tensor 'w' reaches past", .offset = 1 << 20},

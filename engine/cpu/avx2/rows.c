@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/cpu/avx2/vec.h"
+#include "engine/cpu/ref/ref.h"
 
 inline_always __m256 magnitude(__m256 x)
 {
@@ -20,14 +21,22 @@ inline_always __m256i round_q8(__m256 x)
         _mm256_add_ps(x, _mm256_or_ps(sign, _mm256_set1_ps(0x1.fffffep-2f))));
 }
 
-void pack_q8_avx2(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets)
+/* The sum of sixteen bytes: unsigned ones have an instruction for it, so each is moved up by
+ * 128. */
+inline_always int32_t sum_bytes(__m128i v)
+{
+    v = _mm_sad_epu8(_mm_xor_si128(v, _mm_set1_epi8((char)0x80)), _mm_setzero_si128());
+    return _mm_cvtsi128_si32(v) + _mm_extract_epi32(v, 2) - 16 * 128;
+}
+
+void pack_q8_avx2(const float *x, size_t width, int8_t *q, const PackedNumbers *n)
 {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
 
-    for (size_t b = 0; b < width / Q8_0_BLOCK; b++, x += Q8_0_BLOCK) {
+    for (size_t r = 0; r < width / QUANT_RUN; r++, x += QUANT_RUN, q += QUANT_RUN) {
         __m256 v[4], largest = _mm256_setzero_ps(), divisor;
-        __m256i n[4];
-        __m128i sum;
+        __m256i i32[4], i8;
+        int32_t sum;
         float scale;
 
         for (int i = 0; i < 4; i++) {
@@ -35,39 +44,21 @@ void pack_q8_avx2(const float *x, size_t width, int8_t *q, float *scales, int32_
             largest = _mm256_max_ps(largest, magnitude(v[i]));
         }
         scale = max8(largest) / 127;
-        scales[b] = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(scale), 0)));
-        /* x / infinity is 0, which is what a block of zeros is to give. */
+        n->scales[r] = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(scale), 0)));
+        /* x / infinity is 0, which is what a run of zeros is to give. */
         divisor = _mm256_set1_ps(scale > 0 ? scale : INFINITY);
         for (int i = 0; i < 4; i++)
-            n[i] = round_q8(_mm256_div_ps(v[i], divisor));
+            i32[i] = round_q8(_mm256_div_ps(v[i], divisor));
+        i8 = _mm256_packs_epi16(_mm256_packs_epi32(i32[0], i32[1]),
+                                _mm256_packs_epi32(i32[2], i32[3]));
+        i8 = _mm256_permutevar8x32_epi32(i8, order);
+        _mm256_storeu_si256((void *)q, i8);
 
-        n[0] = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
-        n[0] = _mm256_permutevar8x32_epi32(n[0], order);
-        _mm256_storeu_si256((void *)(q + b * Q8_0_BLOCK), n[0]);
-
-        /* The sum of bytes is there for unsigned ones: each moved up by 128. */
-        n[0] = _mm256_xor_si256(n[0], _mm256_set1_epi8((char)0x80));
-        n[0] = _mm256_sad_epu8(n[0], _mm256_setzero_si256());
-        sum = _mm_add_epi32(_mm256_castsi256_si128(n[0]), _mm256_extracti128_si256(n[0], 1));
-        offsets[b] = -128 * (_mm_extract_epi32(sum, 0) + _mm_extract_epi32(sum, 2) - 32 * 128);
-    }
-}
-
-void unpack_q8_avx2(const void *row, size_t n, float *y)
-{
-    const uint8_t *block = row;
-
-    for (size_t b = 0; b < n / Q8_0_BLOCK; b++, block += Q8_0_BYTES, y += Q8_0_BLOCK) {
-        uint16_t half;
-        __m256 scale;
-
-        memcpy(&half, block, sizeof half);
-        scale = _mm256_set1_ps(_cvtsh_ss(half));
-        for (int i = 0; i < 4; i++) {
-            __m256i q = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(block + 2 + 8 * i)));
-
-            _mm256_storeu_ps(y + 8 * i, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(q)));
-        }
+        sum = sum_bytes(_mm256_castsi256_si128(i8));
+        n->half_offsets[r] = -128 * sum;
+        sum += sum_bytes(_mm256_extracti128_si256(i8, 1));
+        n->offsets[r] = -128 * sum;
+        n->sums[r] = n->scales[r] * (float)sum;
     }
 }
 
@@ -89,6 +80,27 @@ void f32_from_f16_avx2(const uint16_t *x, size_t n, float *y)
         _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(x + i))));
     for (; i < n; i++)
         y[i] = _cvtsh_ss(x[i]);
+}
+
+/* Nearest even by adding half of the last place, less one unless that place is odd. */
+inline_always __m128i bf16_eight(__m256 x)
+{
+    __m256i bits = _mm256_castps_si256(x), odd;
+
+    odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    bits = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    bits = _mm256_srli_epi32(bits, 16);
+    bits = _mm256_permute4x64_epi64(_mm256_packus_epi32(bits, bits), 0x08);
+    return _mm256_castsi256_si128(bits);
+}
+
+void bf16_from_f32_avx2(const float *x, size_t n, uint16_t *y)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((void *)(y + i), bf16_eight(_mm256_loadu_ps(x + i)));
+    bf16_from_f32_ref(x + i, n - i, y + i);
 }
 
 void rms_norm_avx2(const float *x, const float *w, float eps, size_t width, float *y)

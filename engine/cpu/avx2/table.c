@@ -1,15 +1,17 @@
 #include "engine/cpu/avx2/avx2.h"
+#include "engine/cpu/ref/ref.h"
 
 void kernels_init_avx2(Kernels *k)
 {
     *k = (Kernels){
         .pack_q8 = pack_q8_avx2,
-        .product_q8 = product_q8_avx2,
-        .product_q8_f32 = product_q8_f32_avx2,
+        .product_int8 = product_int8_avx2,
         .product_f32 = product_f32_avx2,
-        .unpack_q8 = unpack_q8_avx2,
+        .product_bf16 = product_bf16_ref,
+        .unpack = unpack_avx2,
         .f16_from_f32 = f16_from_f32_avx2,
         .f32_from_f16 = f32_from_f16_avx2,
+        .bf16_from_f32 = bf16_from_f32_avx2,
         .rms_norm = rms_norm_avx2,
         .rope = rope_avx2,
         .silu_mul = silu_mul_avx2,

@@ -74,7 +74,7 @@ static void outs_multiply(const Product *p, const float *const w[OUTS], size_t o
         rows_multiply(p, j, 1, w, out, mask);
 }
 
-void product_q8_f32_avx512(const Product *p, size_t out_begin, size_t out_end, void *scratch)
+void product_f32_avx512(const Product *p, size_t out_begin, size_t out_end, void *scratch)
 {
     for (size_t out = out_begin; out < out_end; out += OUTS) {
         size_t n_outs = out_end - out < OUTS ? out_end - out : OUTS;
@@ -82,25 +82,13 @@ void product_q8_f32_avx512(const Product *p, size_t out_begin, size_t out_end, v
 
         /* Past the last row the last one stands in; what it gives is masked off. */
         for (size_t o = 0; o < OUTS; o++) {
-            float *row = (float *)scratch + (o < n_outs ? o : n_outs - 1) * p->x->width;
+            const void *row = tensor_row(p->w, (int64_t)(out + (o < n_outs ? o : n_outs - 1)));
+            float *unpacked = (float *)scratch + (o < n_outs ? o : n_outs - 1) * p->x->width;
 
-            if (o < n_outs)
-                unpack_q8_avx2(tensor_row(p->w, (int64_t)(out + o)), p->x->width, row);
-            w[o] = row;
+            w[o] = p->w->dtype == DTYPE_F32 ? row : unpacked;
+            if (p->w->dtype != DTYPE_F32 && o < n_outs)
+                unpack_avx2(p->w->dtype, row, p->x->width, unpacked);
         }
-        outs_multiply(p, w, out, n_outs);
-    }
-}
-
-void product_f32_avx512(const Product *p, size_t out_begin, size_t out_end, void *scratch)
-{
-    (void)scratch;
-    for (size_t out = out_begin; out < out_end; out += OUTS) {
-        size_t n_outs = out_end - out < OUTS ? out_end - out : OUTS;
-        const float *w[OUTS];
-
-        for (size_t o = 0; o < OUTS; o++)
-            w[o] = tensor_row(p->w, (int64_t)(out + (o < n_outs ? o : n_outs - 1)));
         outs_multiply(p, w, out, n_outs);
     }
 }

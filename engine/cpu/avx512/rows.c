@@ -14,27 +14,36 @@ inline_always __m512i round_q8(__m512 x)
         _mm512_add_ps(x, _mm512_or_ps(sign, _mm512_set1_ps(0x1.fffffep-2f))));
 }
 
-void pack_q8_avx512(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets)
+/* The sum of sixteen bytes: unsigned ones have an instruction for it, so each is moved up by
+ * 128. */
+inline_always int32_t sum_bytes(__m128i v)
 {
-    for (size_t b = 0; b < width / Q8_0_BLOCK; b++, x += Q8_0_BLOCK, q += Q8_0_BLOCK) {
+    v = _mm_sad_epu8(_mm_xor_si128(v, _mm_set1_epi8((char)0x80)), _mm_setzero_si128());
+    return _mm_cvtsi128_si32(v) + _mm_extract_epi32(v, 2) - 16 * 128;
+}
+
+void pack_q8_avx512(const float *x, size_t width, int8_t *q, const PackedNumbers *n)
+{
+    for (size_t r = 0; r < width / QUANT_RUN; r++, x += QUANT_RUN, q += QUANT_RUN) {
         __m512 v[2] = {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)}, divisor;
-        __m128i low, high, sums;
+        __m128i low, high;
+        int32_t sum;
         float scale;
 
         scale = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(v[0]), _mm512_abs_ps(v[1]))) / 127;
-        scales[b] = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(scale), 0)));
-        /* x / infinity is 0, which is what a block of zeros is to give. */
+        n->scales[r] = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtps_ph(_mm_set_ss(scale), 0)));
+        /* x / infinity is 0, which is what a run of zeros is to give. */
         divisor = _mm512_set1_ps(scale > 0 ? scale : INFINITY);
         low = _mm512_cvtsepi32_epi8(round_q8(_mm512_div_ps(v[0], divisor)));
         high = _mm512_cvtsepi32_epi8(round_q8(_mm512_div_ps(v[1], divisor)));
         _mm_storeu_si128((void *)q, low);
         _mm_storeu_si128((void *)(q + 16), high);
 
-        /* The sum of bytes is there for unsigned ones: each moved up by 128. */
-        low = _mm_sad_epu8(_mm_xor_si128(low, _mm_set1_epi8((char)0x80)), _mm_setzero_si128());
-        high = _mm_sad_epu8(_mm_xor_si128(high, _mm_set1_epi8((char)0x80)), _mm_setzero_si128());
-        sums = _mm_add_epi32(low, high);
-        offsets[b] = -128 * (_mm_extract_epi32(sums, 0) + _mm_extract_epi32(sums, 2) - 32 * 128);
+        sum = sum_bytes(low);
+        n->half_offsets[r] = -128 * sum;
+        sum += sum_bytes(high);
+        n->offsets[r] = -128 * sum;
+        n->sums[r] = n->scales[r] * (float)sum;
     }
 }
 

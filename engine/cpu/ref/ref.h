@@ -4,13 +4,14 @@
 
 #include "engine/cpu/kernels.h"
 
-void pack_q8_ref(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets);
-void product_q8_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
-void product_q8_f32_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+void pack_q8_ref(const float *x, size_t width, int8_t *q, const PackedNumbers *n);
+void product_int8_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
 void product_f32_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
-void unpack_q8_ref(const void *row, size_t n, float *y);
+void product_bf16_ref(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+void unpack_ref(DType dtype, const void *row, size_t n, float *y);
 void f16_from_f32_ref(const float *x, size_t n, uint16_t *y);
 void f32_from_f16_ref(const uint16_t *x, size_t n, float *y);
+void bf16_from_f32_ref(const float *x, size_t n, uint16_t *y);
 void rms_norm_ref(const float *x, const float *w, float eps, size_t width, float *y);
 void rope_ref(float *x, size_t n_heads, size_t head_dim, const float *cos_sin);
 void silu_mul_ref(const float *a, const float *b, size_t n, float *y);

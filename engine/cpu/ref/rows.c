@@ -15,32 +15,23 @@ static int8_t round_q8(float x)
     return (int8_t)fminf(fmaxf(whole, -127), 127);
 }
 
-void pack_q8_ref(const float *x, size_t width, int8_t *q, float *scales, int32_t *offsets)
+void pack_q8_ref(const float *x, size_t width, int8_t *q, const PackedNumbers *n)
 {
-    for (size_t b = 0; b < width / Q8_0_BLOCK; b++) {
+    for (size_t r = 0; r < width / QUANT_RUN; r++, x += QUANT_RUN, q += QUANT_RUN) {
         float largest = 0, scale;
-        int32_t sum = 0;
+        int32_t sums[2] = {0, 0};
 
-        for (size_t i = 0; i < Q8_0_BLOCK; i++)
-            largest = fmaxf(largest, fabsf(x[b * Q8_0_BLOCK + i]));
+        for (size_t i = 0; i < QUANT_RUN; i++)
+            largest = fmaxf(largest, fabsf(x[i]));
         scale = largest / 127;
-        for (size_t i = 0; i < Q8_0_BLOCK; i++) {
-            q[b * Q8_0_BLOCK + i] = scale > 0 ? round_q8(x[b * Q8_0_BLOCK + i] / scale) : 0;
-            sum += q[b * Q8_0_BLOCK + i];
+        for (size_t i = 0; i < QUANT_RUN; i++) {
+            q[i] = scale > 0 ? round_q8(x[i] / scale) : 0;
+            sums[i / 16] += q[i];
         }
-        scales[b] = f16_to_f32(f32_to_f16(scale));
-        offsets[b] = -128 * sum;
-    }
-}
-
-void unpack_q8_ref(const void *row, size_t n, float *y)
-{
-    for (size_t b = 0; b < n / Q8_0_BLOCK; b++) {
-        const uint8_t *block = (const uint8_t *)row + b * Q8_0_BYTES;
-        float scale = f16_load(block);
-
-        for (size_t i = 0; i < Q8_0_BLOCK; i++)
-            y[b * Q8_0_BLOCK + i] = scale * (int8_t)block[2 + i];
+        n->scales[r] = f16_to_f32(f32_to_f16(scale));
+        n->offsets[r] = -128 * (sums[0] + sums[1]);
+        n->half_offsets[r] = -128 * sums[0];
+        n->sums[r] = n->scales[r] * (float)(sums[0] + sums[1]);
     }
 }
 
@@ -54,6 +45,12 @@ void f32_from_f16_ref(const uint16_t *x, size_t n, float *y)
 {
     for (size_t i = 0; i < n; i++)
         y[i] = f16_to_f32(x[i]);
+}
+
+void bf16_from_f32_ref(const float *x, size_t n, uint16_t *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = f32_to_bf16(x[i]);
 }
 
 void rms_norm_ref(const float *x, const float *w, float eps, size_t width, float *y)

@@ -4,12 +4,13 @@ void kernels_init_ref(Kernels *k)
 {
     *k = (Kernels){
         .pack_q8 = pack_q8_ref,
-        .product_q8 = product_q8_ref,
-        .product_q8_f32 = product_q8_f32_ref,
+        .product_int8 = product_int8_ref,
         .product_f32 = product_f32_ref,
-        .unpack_q8 = unpack_q8_ref,
+        .product_bf16 = product_bf16_ref,
+        .unpack = unpack_ref,
         .f16_from_f32 = f16_from_f32_ref,
         .f32_from_f16 = f32_from_f16_ref,
+        .bf16_from_f32 = bf16_from_f32_ref,
         .rms_norm = rms_norm_ref,
         .rope = rope_ref,
         .silu_mul = silu_mul_ref,
