@@ -139,7 +139,7 @@ int job_encode_begin(Job *j, Runtime *r, Prompt *prompt)
     int e;
 
     prompt->n = 0;
-    if (c && c->begun) {
+    if (c && conversation_has_begun(c)) {
         if (system->data)
             return failure_set(&j->failure, ERROR_INVALID_ARGS,
                                "The option system is for a session's first question.");

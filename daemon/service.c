@@ -239,7 +239,7 @@ static int administer(void *userdata, AdminVerb verb, const char *model, Failure
 
 static int open_session(void *userdata, void **ret_conversation, Failure *failure)
 {
-    Conversation *c = calloc(1, sizeof *c);
+    Conversation *c = conversation_new();
 
     (void)userdata;
     if (!c)

@@ -90,6 +90,11 @@ bool slots_runnable(const Slots *s)
     return false;
 }
 
+static float shift_of(const Job *j)
+{
+    return (float)j->args->options.effort / 2;
+}
+
 /* A conversation keeps what was said, unless the question failed. */
 static void slot_leave(Slot *slot)
 {
@@ -98,12 +103,14 @@ static void slot_leave(Slot *slot)
 
     if (!c)
         session_close(slot->session);
-    else if (j->failure.code != ERROR_NONE)
-        session_truncate(slot->session, slot->base);
-    else {
-        c->begun = true;
+    else if (j->failure.code == ERROR_NONE) {
+        conversation_add(c, &slot->prompt, slot->fed, slot->n_fed, shift_of(j));
+        strcpy(c->digest, j->digest);
         c->last = j->token;
-    }
+    } else if (session_position(slot->session) < slot->base)
+        slots_forget(c); /* it was not even made again */
+    else
+        session_truncate(slot->session, slot->base);
     slot->session = NULL;
 }
 
@@ -135,6 +142,8 @@ static int slot_timeline(Slots *s, Slot *slot)
     Conversation *c = slot->job->conversation;
     int r;
 
+    slot->replay = NULL;
+    slot->replayed = slot->n_fed = 0;
     if (c && c->session)
         slot->session = c->session;
     else {
@@ -144,9 +153,10 @@ static int slot_timeline(Slots *s, Slot *slot)
         if (c) {
             c->session = slot->session;
             LIST_INSERT_HEAD(&s->conversations, c, link);
+            slot->replay = STAILQ_FIRST(&c->exchanges);
         }
     }
-    slot->base = session_position(slot->session);
+    slot->base = c ? c->length : 0;
     slot->counters = *session_counters(slot->session);
     return 0;
 }
@@ -177,6 +187,13 @@ static Slot *slot_free(Slots *s)
     return NULL;
 }
 
+/* Its timeline is there, or can be made again: by the model that made it, from what was fed. */
+static bool can_continue(const Conversation *c, const Runtime *r)
+{
+    return !conversation_has_begun(c) || c->session ||
+           (!c->lost && strcmp(c->digest, r->digest) == 0);
+}
+
 void slots_admit(Slots *s, Job *j)
 {
     const Runtime *r = s->runtime;
@@ -192,7 +209,7 @@ void slots_admit(Slots *s, Job *j)
     slot->turn = ++s->turn;
     if (j->kind != WORK_ASK)
         return;
-    if (j->conversation && j->conversation->begun && !j->conversation->session)
+    if (j->conversation && !can_continue(j->conversation, r))
         slot_fail(s, slot, ERROR_MODEL_UNAVAILABLE,
                   "The model was loaded anew: open a new session.");
     else if (slot_prepare(s, slot) < 0)
@@ -271,7 +288,7 @@ static void collect(Slots *s, Slot *slot, const BatchItem *item)
 
     *i = *item;
     i->session = slot->session;
-    i->shift = (float)slot->job->args->options.effort / 2;
+    i->shift = item->shift;
     i->logits = slot->logits;
     s->of_item[s->n_items++] = slot;
 }
@@ -296,7 +313,27 @@ static void collect_prompt(Slots *s, Slot *slot, size_t *budget)
                 &(BatchItem){
                     .rows = slot->prompt.rows + j->prefilled * slot->prompt.d_model,
                     .n = (uint32_t)n,
+                    .shift = shift_of(j),
                     .want_logits = n == left,
+                });
+}
+
+/* Once more what was fed before the weights left memory: it becomes the same timeline. */
+static void collect_replay(Slots *s, Slot *slot, size_t *budget)
+{
+    const Exchange *e = slot->replay;
+    bool ids = slot->replayed >= e->n_rows;
+    size_t done = ids ? slot->replayed - e->n_rows : slot->replayed;
+    size_t left = (ids ? e->n_ids : e->n_rows) - done, n = left < *budget ? left : *budget;
+
+    *budget -= n;
+    if (n > 0)
+        collect(s, slot,
+                &(BatchItem){
+                    .rows = ids ? NULL : e->rows + done * slot->prompt.d_model,
+                    .ids = ids ? e->ids + done : NULL,
+                    .n = (uint32_t)n,
+                    .shift = e->shift,
                 });
 }
 
@@ -308,11 +345,19 @@ size_t slots_collect(Slots *s)
     for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
         Slot *slot = &s->slots[i];
         if (slot->job && slot->job->state == JOB_DECODE && !slot_waits(s, slot))
-            collect(s, slot, &(BatchItem){.ids = &slot->job->token, .n = 1, .want_logits = true});
+            collect(s, slot,
+                    &(BatchItem){
+                        .ids = &slot->job->token,
+                        .n = 1,
+                        .shift = shift_of(slot->job),
+                        .want_logits = true,
+                    });
     }
     for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
         Slot *slot = &s->slots[(s->first + i) % RUNTIME_SLOTS];
-        if (slot->job && slot->job->state == JOB_PREFILL)
+        if (slot->job && slot->job->state == JOB_PREFILL && slot->replay)
+            collect_replay(s, slot, &budget);
+        else if (slot->job && slot->job->state == JOB_PREFILL)
             collect_prompt(s, slot, &budget);
     }
     s->first = (s->first + 1) % RUNTIME_SLOTS;
@@ -345,12 +390,26 @@ static void slot_sample(Slots *s, Slot *slot)
         slot_answered(s, slot, "length");
 }
 
+static void slot_replayed(Slot *slot, size_t n)
+{
+    slot->replayed += n;
+    if (slot->replayed < slot->replay->n_rows + slot->replay->n_ids)
+        return;
+    slot->replay = STAILQ_NEXT(slot->replay, link);
+    slot->replayed = 0;
+}
+
 static void slot_advance(Slots *s, Slot *slot, const BatchItem *item)
 {
     Job *j = slot->job;
 
     if (j->state == JOB_DECODE) {
+        slot->fed[slot->n_fed++] = j->token;
         slot_sample(s, slot);
+        return;
+    }
+    if (slot->replay) {
+        slot_replayed(slot, item->n);
         return;
     }
     j->prefilled += item->n;

@@ -11,11 +11,15 @@
 typedef struct Slot {
     Job *job; /* NULL: free */
     Session *session;
-    uint32_t base;     /* its position when the job came... */
+    uint32_t base;     /* its position without the job... */
     Counters counters; /* ... and what it had read by then */
     Prompt prompt;     /* kept from job to job */
     float *logits;     /* [vocab_size] */
-    uint64_t turn;     /* of its admission */
+    Exchange *replay;  /* of the conversation, the next to be fed again; NULL: there is none */
+    size_t replayed;   /* rows and tokens of it */
+    int32_t fed[LIMIT_ANSWER_TOKENS]; /* of the answer */
+    size_t n_fed;
+    uint64_t turn; /* of its admission */
 } Slot;
 
 typedef struct Slots {

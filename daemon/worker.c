@@ -182,7 +182,7 @@ static bool must_retire(const Worker *w, uint64_t *ret_usec)
     *ret_usec = UINT64_MAX;
     if (!w->runtime || !slots_are_free(&w->slots) || !TAILQ_EMPTY(&w->queue))
         return false;
-    if (w->config.idle_unload_sec > 0 && LIST_EMPTY(&w->slots.conversations))
+    if (w->config.idle_unload_sec > 0)
         *ret_usec = w->used_usec + (uint64_t)w->config.idle_unload_sec * 1000000;
     return w->unload || now_usec() >= *ret_usec;
 }
@@ -222,7 +222,7 @@ static void free_forgotten(Worker *w)
     while ((c = LIST_FIRST(&w->forgotten))) {
         LIST_REMOVE(c, forgotten);
         slots_forget(c);
-        free(c);
+        conversation_free(c);
     }
     pthread_mutex_unlock(&w->lock);
 }

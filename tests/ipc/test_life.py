@@ -173,24 +173,65 @@ class Life(ServiceTest):
         self.service.terminate()
         self.end()
 
-    def test_sessions_and_the_model(self):
+    def talk(self, session, between):
+        """The answers and the bytes of cache read of one conversation; between() comes before every question."""
+        found = []
+        with open(os.path.join(Paths.fixtures, "shapes.jpg"), "rb") as picture:
+            for question, media, effort in (("What is in the picture?", [picture.fileno()], 1.0),
+                                            ("How many are there?", [], -1.0),
+                                            ("And what colour are they?", [], 0.0),
+                                            ("Tell me all.", [], 0.5)):
+                between()
+                request = session.ask(question, [(fd, "") for fd in media], effort=effort,
+                                      max_tokens=dbus.UInt32(12))
+                found.append((request.text(), int(request.wait()["info"]["kv_bytes"])))
+                request.release()
+        return found
+
+    def test_sessions_outlive_the_weights(self):
+        """The same conversation, whether the weights stayed or left before every question."""
         self.configure("[Model]\nIdleUnloadSec=1\n")
         self.start(self.model_option())
         self.until("READY")
         client = self.client_of_ours()
+        sessions = [client.open_session() for _ in range(2)]
+        stayed = self.talk(sessions[0], lambda: None)
+        left = self.talk(sessions[1],
+                         lambda: self.eventually(lambda: client.property("State") == "unloaded"))
+        self.assertEqual([text for text, _ in left], [text for text, _ in stayed])
+        self.assertEqual(left[0], stayed[0])
+        self.assertGreater(left[3][1], stayed[3][1], "everything was read again")
+
+        # One that is cancelled while it is read again is as it was.
+        self.eventually(lambda: client.property("State") == "unloaded")
+        request = sessions[1].ask("Tell me more.", max_tokens=dbus.UInt32(1000), temperature=4.0)
+        request.cancel()
+        self.refused("Cancelled", request.wait)
+        self.assertEqual(sessions[1].ask("Hm?", max_tokens=dbus.UInt32(12)).text(),
+                         sessions[0].ask("Hm?", max_tokens=dbus.UInt32(12)).text())
+        self.service.terminate()
+        self.end()
+
+    def test_sessions_and_another_model(self):
+        models = os.path.join(self.folder, "perceptd", "models")
+        os.makedirs(models)
+        self.start(self.model_option(), XDG_DATA_HOME=self.folder)
+        with open(Paths.model, "rb") as file, \
+                open(os.path.join(models, "another.gguf"), "wb") as copy:
+            copy.write(file.read() + b"x")
+        self.until("READY")
+        client = self.client_of_ours()
         session = client.open_session()
         session.ask("How are you?", max_tokens=dbus.UInt32(2)).wait()
-        time.sleep(1.5)
-        self.assertEqual(client.property("State"), "ready", "an open session keeps the model")
-        self.configure("[Model]\nIdleUnloadSec=1\n[Engine]\nThreads=1\n")
-        self.service.send_signal(signal.SIGHUP)
-        self.until("RELOADING")
-        self.until("READY")
+        self.configure("[Engine]\nThreads=1\n")
+        client.call("Reload", "")
+        result = session.ask("And you?", max_tokens=dbus.UInt32(2)).wait()
+        self.assertIn("1 thread", result["info"]["backend"], "other threads, the same model")
+        client.call("LoadModel", "sa{sv}", "another", {})
         self.refused("ModelUnavailable", session.ask("And you?").wait)
-        session.close()
         client.open_session().ask("And you?", max_tokens=dbus.UInt32(2)).wait()
-        client.close()
-        self.status("Ready: the first call loads")
+        client.call("Reload", "")
+        session.ask("And you?", max_tokens=dbus.UInt32(2)).wait()
         self.service.terminate()
         self.end()
 
