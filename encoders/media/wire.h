@@ -9,11 +9,12 @@
 #include "encoders/media/media.h"
 #include "encoders/media/reason.h"
 
-/* AddressSanitizer as GCC and as Clang say that it is there. */
-#if defined(__SANITIZE_ADDRESS__)
+/* AddressSanitizer and ThreadSanitizer, which ask for more than the walls allow, as GCC and as
+ * Clang say that they are there. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define WIRE_SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define WIRE_SANITIZED 1
 #endif
 #endif

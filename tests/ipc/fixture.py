@@ -26,6 +26,10 @@ INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 
 DELTA, PROGRESS, END, STREAM_ERROR = 0, 2, 3, 4
 
+# What the service runs under, such as valgrind, and how much longer everything may take then.
+WRAPPER = os.environ.get("TEST_WRAPPER", "").split()
+SLOW = int(os.environ.get("TEST_SLOW", "1"))
+
 
 class Bus:
     """A dbus-daemon of our own, of the session's kind."""
@@ -59,7 +63,7 @@ class Client:
 
     def call(self, member, signature, *args, path=PATH, interface=MANAGER, timeout=30):
         return self.connection.call_blocking(NAME, path, interface, member, signature, args,
-                                             timeout=timeout)
+                                             timeout=timeout * SLOW)
 
     def property(self, name, path=PATH, interface=MANAGER):
         return self.call("Get", "ss", interface, name, path=path, interface=PROPERTIES)
@@ -129,7 +133,7 @@ class Stream:
 
     def __init__(self, fd):
         self.socket = socket.socket(fileno=fd)
-        self.socket.settimeout(30)
+        self.socket.settimeout(30 * SLOW)
         self.sequence = 0
 
     def frame(self):
@@ -173,8 +177,8 @@ class ServiceTest(unittest.TestCase):
 
     @classmethod
     def start(cls):
-        cls.service = subprocess.Popen(cls.command(cls.bus), stdout=subprocess.PIPE, text=True)
-        for _ in range(500):
+        cls.service = subprocess.Popen(WRAPPER + cls.command(cls.bus), stdout=subprocess.PIPE, text=True)
+        for _ in range(500 * SLOW):
             client = Client(cls.bus)
             owned = client.connection.name_has_owner(NAME)
             client.close()
@@ -201,7 +205,7 @@ class ServiceTest(unittest.TestCase):
     def stop(cls):
         """A clean end: whatever a sanitizer or an assertion found shows in the status."""
         cls.service.send_signal(signal.SIGTERM)
-        status = cls.service.wait(60)
+        status = cls.service.wait(60 * SLOW)
         cls.service.stdout.close()
         assert status == 0, f"the service ended with {status}"
 
@@ -230,7 +234,7 @@ class ServiceTest(unittest.TestCase):
         return caught.exception.get_dbus_message()
 
     def eventually(self, condition, seconds=10):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLOW
         while not condition():
             self.assertLess(time.monotonic(), end, "it did not happen")
             time.sleep(0.01)
