@@ -263,7 +263,7 @@ static void job_advance(Batch *b, Job *job, const BatchItem *item)
     if (!over)
         job->answer[job->n_answer++] = job->next;
     if (over || job->n_answer == job->max_tokens ||
-        session_position(job->session) == info->context_length)
+        session_position(job->session) == engine_context(b->run.engine))
         job_print_answer(job, tokenizer, info->n_layers);
 }
 
@@ -312,8 +312,9 @@ static int batch_open(Batch *b)
         r = run_helper_open(&b->helpers[i].helper);
     for (size_t i = 0; r >= 0 && i < JOBS; i++) {
         b->jobs[i].logits = calloc(info->vocab_size, sizeof(float));
-        r = b->jobs[i].logits ? prompt_init(&b->jobs[i].prompt, b->run.splice, info->context_length)
-                              : -ENOMEM;
+        r = b->jobs[i].logits
+                ? prompt_init(&b->jobs[i].prompt, b->run.splice, engine_context(b->run.engine))
+                : -ENOMEM;
     }
     return r;
 }

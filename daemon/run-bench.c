@@ -22,7 +22,7 @@ typedef struct Phase {
 typedef struct Bench {
     Run run;
     Session *session;
-    float *rows;  /* [context, d_model]: what fills the context */
+    float *rows;  /* [context, d_model]: what fills the context; NULL: the ids do */
     int32_t *ids; /* [context]: what is decoded */
     float *logits;
     size_t image_rows;
@@ -51,13 +51,18 @@ static void phase_keep(Phase *p, size_t rows, double msec, const Counters *befor
     };
 }
 
+static int context_prefill(Bench *b, size_t n, float *logits)
+{
+    return run_prefill(&b->run, b->session, b->rows ? NULL : b->ids, b->rows, n, logits);
+}
+
 static int prefill_time(Bench *b, Phase *phase, size_t n)
 {
     for (uint32_t i = 0; i < b->run.options->repeat; i++) {
         session_truncate(b->session, 0);
         Counters before = *session_counters(b->session);
         double start = run_now_msec();
-        int r = run_prefill(&b->run, b->session, b->rows, n, b->logits);
+        int r = context_prefill(b, n, b->logits);
         if (r < 0)
             return r;
         phase_keep(phase, n, run_now_msec() - start, &before, session_counters(b->session));
@@ -71,6 +76,7 @@ static int decode_run(Bench *b, size_t n)
     Sampler sampler;
 
     sampler_init(&sampler, &b->run.options->sampler);
+    sampler.options.every_id = !run_has_senses(&b->run);
     for (size_t i = 0; i < n; i++) {
         BatchItem item = {
             .session = b->session,
@@ -91,7 +97,7 @@ static int decode_run(Bench *b, size_t n)
 static int decode_time(Bench *b, size_t depth, size_t n)
 {
     session_truncate(b->session, 0);
-    int r = run_prefill(&b->run, b->session, b->rows, depth - n, NULL);
+    int r = context_prefill(b, depth - n, NULL);
     for (uint32_t i = 0; r >= 0 && i < b->run.options->repeat; i++) {
         session_truncate(b->session, (uint32_t)(depth - n));
         Counters before = *session_counters(b->session);
@@ -145,22 +151,16 @@ static int turns_fill(Bench *b, Prompt *prompt)
     return r == -E2BIG && prompt->n > 1 ? 0 : r;
 }
 
-static int context_fill(Bench *b)
+static int turns_repeat(Bench *b, size_t context)
 {
     Run *run = &b->run;
-    size_t n_text, context = model_info(run->model)->context_length,
-                   d = model_info(run->model)->d_model;
-    int32_t text[512];
+    size_t d = model_info(run->model)->d_model;
     Prompt prompt;
 
-    int r =
-        tokenizer_encode(model_tokenizer(run->model), filler, strlen(filler), text, 512, &n_text);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < context; i++)
-        b->ids[i] = text[i % n_text];
-
-    r = run_open_encoders(run);
+    b->rows = calloc(context * d, sizeof(float));
+    if (!b->rows)
+        return -ENOMEM;
+    int r = run_open_encoders(run);
     if (r >= 0)
         r = prompt_init(&prompt, run->splice, context);
     if (r < 0)
@@ -173,6 +173,36 @@ static int context_fill(Bench *b)
     }
     prompt_deinit(&prompt, run->splice);
     return r;
+}
+
+/* Any ids, the same ones in every run: words that repeat would choose the same experts. */
+static void ids_scatter(int32_t *ids, size_t n, uint32_t vocab_size)
+{
+    uint32_t state = 1;
+
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525 + 1013904223;
+        ids[i] = (int32_t)((uint64_t)state * vocab_size >> 32);
+    }
+}
+
+static int context_fill(Bench *b)
+{
+    Run *run = &b->run;
+    size_t n_text, context = engine_context(run->engine);
+    int32_t text[512];
+
+    if (!run_has_senses(run)) {
+        ids_scatter(b->ids, context, model_info(run->model)->vocab_size);
+        return 0;
+    }
+    int r =
+        tokenizer_encode(model_tokenizer(run->model), filler, strlen(filler), text, 512, &n_text);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < context; i++)
+        b->ids[i] = text[i % n_text];
+    return turns_repeat(b, context);
 }
 
 /* Per row of a phase. */
@@ -209,7 +239,8 @@ static void phase_print_json(JsonOut *parent, const char *name, const Phase *p, 
     json_number(&j, "weight_bytes_per_token", rates.weights);
     json_number(&j, "head_bytes_per_token", rates.head);
     json_number(&j, "kv_bytes_per_token", rates.kv);
-    json_number(&j, "groups_active", rates.groups);
+    if (m->gated)
+        json_number(&j, "groups_active", rates.groups);
     json_number(&j, "experts_active", rates.experts);
     json_number(&j, "active_share", rates.share);
     json_end(parent);
@@ -225,8 +256,12 @@ static void phase_print(const char *name, const Phase *p, const ModelInfo *m)
            rates.tokens_per_second);
     printf("         bytes a token: weights %.0f (head %.0f), keys and values %.0f\n",
            rates.weights, rates.head, rates.kv);
-    printf("         active: %.2f routed groups, %.2f experts, %.1f%% of the decoder\n",
-           rates.groups, rates.experts, 100 * rates.share);
+    if (m->gated)
+        printf("         active: %.2f routed groups, %.2f experts, %.1f%% of the decoder\n",
+               rates.groups, rates.experts, 100 * rates.share);
+    else
+        printf("         active: %.2f experts, %.1f%% of the decoder\n", rates.experts,
+               100 * rates.share);
 }
 
 static long peak_memory_bytes(void)
@@ -291,15 +326,15 @@ static int bench(Bench *b)
 {
     const RunOptions *o = b->run.options;
     const ModelInfo *info = model_info(b->run.model);
-    size_t context = info->context_length, depth = o->depth ? o->depth : o->prefill + o->decode;
+    size_t context = engine_context(b->run.engine),
+           depth = o->depth ? o->depth : o->prefill + o->decode;
 
     if (depth > context || depth < o->decode || o->prefill > context)
         return run_error(-E2BIG, "the context holds %zu rows; --depth covers the %u decoded ones",
                          context, o->decode);
-    b->rows = calloc(context * info->d_model, sizeof(float));
     b->ids = calloc(context, sizeof(*b->ids));
     b->logits = calloc(info->vocab_size, sizeof(float));
-    if (!b->rows || !b->ids || !b->logits)
+    if (!b->ids || !b->logits)
         return -ENOMEM;
     int r = context_fill(b);
     if (r >= 0)

@@ -3,61 +3,88 @@
 #include <string.h>
 
 #include "daemon/run.h"
+#include "engine/base/detokenizer.h"
 
-/* Says tokens until <eos>, the limit or the end of the context. */
+static void text_print(const char *text, size_t length)
+{
+    fwrite(text, 1, length, stdout);
+    fflush(stdout);
+}
+
+static int token_forward(Run *run, Session *session, int32_t id, float *logits)
+{
+    BatchItem item = {
+        .session = session,
+        .ids = &id,
+        .n = 1,
+        .shift = run->options->effort / 2,
+        .want_logits = true,
+        .logits = logits,
+    };
+    return decoder_forward(run->engine, &item, 1, run->options->route);
+}
+
+/* Says tokens until one that ends the answer, the limit or the end of the context. */
 static int answer_stream(Run *run, Session *session, float *logits)
 {
-    const ModelInfo *info = model_info(run->model);
     const Tokenizer *tokenizer = model_tokenizer(run->model);
+    SamplerOptions options = run->options->sampler;
+    Detokenizer detokenizer;
     Sampler sampler;
+    size_t length;
+    int r = 0;
 
-    sampler_init(&sampler, &run->options->sampler);
-    for (uint32_t said = 0; said < run->options->max_tokens; said++) {
-        int32_t id = sampler_next(&sampler, logits, info->vocab_size);
-        if (id == tokenizer_special(tokenizer)->eos)
+    options.every_id = !run_has_senses(run);
+    sampler_init(&sampler, &options);
+    detokenizer_init(&detokenizer, tokenizer);
+    for (uint32_t said = 0; r >= 0 && said < run->options->max_tokens; said++) {
+        int32_t id = sampler_next(&sampler, logits, model_info(run->model)->vocab_size);
+        if (tokenizer_is_stop(tokenizer, id))
             break;
 
-        size_t length;
-        const char *piece = tokenizer_piece(tokenizer, id, &length);
-        fwrite(piece, 1, length, stdout);
-        fflush(stdout);
-        if (session_position(session) == info->context_length ||
+        const char *text = detokenizer_push(&detokenizer, id, &length);
+        text_print(text, length);
+        if (session_position(session) == engine_context(run->engine) ||
             said + 1 == run->options->max_tokens)
             break;
-        BatchItem item = {
-            .session = session,
-            .ids = &id,
-            .n = 1,
-            .shift = run->options->effort / 2,
-            .want_logits = true,
-            .logits = logits,
-        };
-        int r = decoder_forward(run->engine, &item, 1, run->options->route);
-        if (r < 0)
-            return r;
+        r = token_forward(run, session, id, logits);
     }
+    const char *rest = detokenizer_finish(&detokenizer, &length);
+    text_print(rest, length);
     fputc('\n', stdout);
-    return 0;
+    return r;
+}
+
+/* The prompt into the session, of either kind. */
+static int prompt_forward(Run *run, Session *session, float *logits)
+{
+    _cleanup_free_ int32_t *ids = NULL;
+    Prompt prompt;
+    size_t n;
+
+    if (!run_has_senses(run)) {
+        int r = run_text_prompt(run, &ids, &n);
+        return r < 0 ? r : run_prefill(run, session, ids, NULL, n, logits);
+    }
+    int r = run_prompt(run, &prompt, NULL);
+    if (r < 0)
+        return r;
+    r = run_prefill(run, session, NULL, prompt.rows, prompt.n, logits);
+    prompt_deinit(&prompt, run->splice);
+    return r;
 }
 
 static int generate(Run *run)
 {
     Session *session;
-    Prompt prompt;
 
     _cleanup_free_ float *logits = calloc(model_info(run->model)->vocab_size, sizeof(float));
     if (!logits)
         return -ENOMEM;
-    int r = run_prompt(run, &prompt, NULL);
-    if (r < 0)
-        return r;
-    r = session_open(run->engine, &session);
+    int r = session_open(run->engine, &session);
     if (r >= 0)
-        r = run_prefill(run, session, prompt.rows, prompt.n, logits);
-    if (r >= 0)
-        r = answer_stream(run, session, logits);
-    prompt_deinit(&prompt, run->splice);
-    return r;
+        r = prompt_forward(run, session, logits);
+    return r < 0 ? r : answer_stream(run, session, logits);
 }
 
 int run_generate(const RunOptions *options)
@@ -95,29 +122,19 @@ static int tokens_parse(const char *text, int32_t *ids, size_t max, size_t *ret_
 static int logits_print(Run *run)
 {
     const ModelInfo *info = model_info(run->model);
-    size_t n, chunk = engine_options_default().max_batch_rows;
+    size_t n, context = engine_context(run->engine);
     Session *session;
 
-    _cleanup_free_ int32_t *ids = calloc(info->context_length, sizeof(*ids));
+    _cleanup_free_ int32_t *ids = calloc(context, sizeof(*ids));
     _cleanup_free_ float *logits = calloc(info->vocab_size, sizeof(*logits));
     if (!ids || !logits)
         return -ENOMEM;
-    int r = tokens_parse(run->options->tokens, ids, info->context_length, &n);
+    int r = tokens_parse(run->options->tokens, ids, context, &n);
     if (r < 0)
-        return run_error(r, "--tokens takes at most %u ids with commas between",
-                         info->context_length);
+        return run_error(r, "--tokens takes at most %zu ids with commas between", context);
     r = session_open(run->engine, &session);
-    for (size_t done = 0; r >= 0 && done < n; done += chunk) {
-        BatchItem item = {
-            .session = session,
-            .ids = ids + done,
-            .n = (uint32_t)(n - done < chunk ? n - done : chunk),
-            .shift = run->options->effort / 2,
-            .want_logits = true,
-            .logits = logits,
-        };
-        r = decoder_forward(run->engine, &item, 1, run->options->route);
-    }
+    if (r >= 0)
+        r = run_prefill(run, session, ids, NULL, n, logits);
     if (r < 0)
         return run_error(r, "cannot run these tokens: %s", strerror(-r));
     for (uint32_t i = 0; i < info->vocab_size; i++)

@@ -4,6 +4,7 @@
 
 #include "daemon/run-json.h"
 #include "daemon/run.h"
+#include "engine/chat.h"
 
 /* Something to say while counting: the shares are those of plain text. The card has them by
  * skill. */
@@ -50,7 +51,7 @@ static Activity activity_of(const ModelInfo *m, const Counters *c)
         .parameters = parameters,
         .share = parameters / (double)m->decoder_parameters,
         .groups = groups,
-        .group_share = groups / (m->n_groups - 1),
+        .group_share = m->gated ? groups / (m->n_groups - 1) : 0,
         .experts = (double)c->expert_rows / cells,
     };
 }
@@ -65,9 +66,12 @@ static void info_print_json(const Run *run, const Activity *a, const char *diges
     json_count(&j, "decoder_parameters", m->decoder_parameters);
     json_number(&j, "active_parameters", a->parameters);
     json_number(&j, "active_share", a->share);
+    json_count(&j, "heads", m->n_heads);
     json_count(&j, "groups", m->n_groups);
-    json_number(&j, "groups_active", a->groups);
-    json_number(&j, "group_share", a->group_share);
+    if (m->gated) {
+        json_number(&j, "groups_active", a->groups);
+        json_number(&j, "group_share", a->group_share);
+    }
     json_count(&j, "experts", m->n_experts);
     json_number(&j, "experts_active", a->experts);
     json_count(&j, "layers", m->n_layers);
@@ -83,18 +87,24 @@ static void info_print_json(const Run *run, const Activity *a, const char *diges
 static void info_print(const Run *run, const Activity *a, const char *digest)
 {
     const ModelInfo *m = model_info(run->model);
+    const ChatForm *form = chat_find(model_tokenizer(run->model), m->family);
 
     printf("family            %s\n", m->family);
     printf("parameters        %" PRIu64 "\n", m->parameters);
     printf("  of the decoder  %" PRIu64 "\n", m->decoder_parameters);
     printf("  active a token  %.0f (%.1f%% of the decoder's)\n", a->parameters, 100 * a->share);
     printf("layers            %u of width %u\n", m->n_layers, m->d_model);
-    printf("head groups       %u, one always on; %.2f of the others active (%.1f%%)\n", m->n_groups,
-           a->groups, 100 * a->group_share);
+    if (m->gated)
+        printf("head groups       %u, one always on; %.2f of the others active (%.1f%%)\n",
+               m->n_groups, a->groups, 100 * a->group_share);
+    else
+        printf("heads             %u over %u key heads\n", m->n_heads, m->n_groups);
     printf("experts           %u, at most %u a token; %.2f active\n", m->n_experts, m->expert_cap,
            a->experts);
     printf("context           %u\n", m->context_length);
     printf("vocabulary        %u\n", m->vocab_size);
+    if (form)
+        printf("conversation      %s\n", chat_name(form));
     printf("file              %" PRIu64 " bytes\n", m->file_bytes);
     printf("digest            sha256:%s\n", digest);
     printf("engine            %s: %s\n", run->backend->name, run->backend->detail);

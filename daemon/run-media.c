@@ -92,17 +92,17 @@ int run_encode_text(Run *run, const char *text, float *ret_vector)
 int run_prompt(Run *run, Prompt *ret_prompt, double *ret_encode_msec)
 {
     const RunOptions *o = run->options;
-    const char *text = o->text ? o->text : "";
+    const char *text = o->text ? o->text : "", *system = o->system;
     Prompt prompt;
     double encode_msec = 0;
 
     int r = run_open_encoders(run);
     if (r < 0)
         return r;
-    r = prompt_init(&prompt, run->splice, model_info(run->model)->context_length);
+    r = prompt_init(&prompt, run->splice, engine_context(run->engine));
     if (r < 0)
         return r;
-    r = splice_begin(run->splice, &prompt, NULL, 0);
+    r = splice_begin(run->splice, &prompt, system, system ? strlen(system) : 0);
     for (size_t i = 0; r >= 0 && i < o->n_media; i++) {
         Encoded encoded;
         float vector[SPACE_LENGTH];

@@ -7,6 +7,11 @@
 
 #include "daemon/run.h"
 
+/* Models that read text alone: rows of a forward, where more make experts' products larger, and
+ * the longest context unless more is asked for. */
+#define TEXT_BATCH_ROWS 512
+#define TEXT_CONTEXT    32768
+
 double run_now_msec(void)
 {
     struct timespec t;
@@ -26,6 +31,51 @@ int run_error(int error, const char *format, ...)
     return error;
 }
 
+bool run_has_senses(const Run *run)
+{
+    return model_info(run->model)->gated;
+}
+
+/* What was asked for must mean something to the model. */
+static int model_check(const Run *run)
+{
+    const RunOptions *o = run->options;
+    const char *family = model_info(run->model)->family;
+    bool senses = run_has_senses(run);
+
+    if (!senses && o->n_media)
+        return run_error(-EINVAL, "models of the family %s read text alone", family);
+    if (!senses && (o->effort != 0 || o->route != ROUTE_GATES))
+        return run_error(-EINVAL, "models of the family %s have no gates for --effort and --route",
+                         family);
+    if (senses && (o->raw || o->no_think))
+        return run_error(-EINVAL, "--raw and --think mean nothing to the family %s", family);
+    return 0;
+}
+
+/* A session of the context that was asked for. Memory is taken as it fills. */
+static EngineOptions text_options(const RunOptions *o)
+{
+    return (EngineOptions){
+        .max_sessions = 1,
+        .max_batch_rows = TEXT_BATCH_ROWS,
+        .context = o->context ? o->context : TEXT_CONTEXT,
+        .cache = (EngineCache)o->cache,
+    };
+}
+
+static int open_engine(Run *run, const EngineOptions *engine_options)
+{
+    EngineOptions options = engine_options        ? *engine_options
+                            : run_has_senses(run) ? engine_options_default()
+                                                  : text_options(run->options);
+
+    options.context = options.context ? options.context : run->options->context;
+    options.cache = (EngineCache)run->options->cache;
+    run->batch_rows = options.max_batch_rows;
+    return engine_open(run->model, run->backend, &options, &run->engine);
+}
+
 int run_open(Run *run, const RunOptions *options, const EngineOptions *engine_options)
 {
     char error[WEIGHTS_ERROR_MAX];
@@ -38,10 +88,13 @@ int run_open(Run *run, const RunOptions *options, const EngineOptions *engine_op
     r = model_new(run->weights, &run->model);
     if (r < 0)
         return run_error(r, "%s: %s", options->model, weights_error(run->weights));
+    r = model_check(run);
+    if (r < 0)
+        return r;
     r = backend_cpu_open(options->threads, options->precision, options->isa_mask, &run->backend);
     if (r < 0)
         return run_error(r, "cannot open the CPU engine: %s", strerror(-r));
-    r = engine_open(run->model, run->backend, engine_options, &run->engine);
+    r = open_engine(run, engine_options);
     if (r < 0)
         return run_error(r, "cannot open the engine: %s", strerror(-r));
     run->load_msec = run_now_msec() - start;
@@ -52,6 +105,9 @@ int run_open_encoders(Run *run)
 {
     if (run->splice)
         return 0;
+    if (!run_has_senses(run))
+        return run_error(-ENOTSUP, "%s takes a model with encoders, not one of the family %s",
+                         run->options->command, model_info(run->model)->family);
 
     int r = encoders_open(run->weights, run->backend, &run->encoders);
     if (r >= 0)
@@ -76,17 +132,18 @@ void run_close(Run *run)
     *run = (Run){0};
 }
 
-int run_prefill(Run *run, Session *session, const float *rows, size_t n, float *logits)
+int run_prefill(Run *run, Session *session, const int32_t *ids, const float *rows, size_t n,
+                float *logits)
 {
-    const ModelInfo *info = model_info(run->model);
-    size_t chunk = engine_options_default().max_batch_rows;
+    size_t d = model_info(run->model)->d_model;
 
     for (size_t done = 0; done < n;) {
-        size_t now = n - done < chunk ? n - done : chunk;
+        size_t now = n - done < run->batch_rows ? n - done : run->batch_rows;
         bool last = done + now == n;
         BatchItem item = {
             .session = session,
-            .rows = rows + done * info->d_model,
+            .ids = ids ? ids + done : NULL,
+            .rows = ids ? NULL : rows + done * d,
             .n = (uint32_t)now,
             .shift = run->options->effort / 2,
             .want_logits = last && logits,

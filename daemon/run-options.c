@@ -14,7 +14,7 @@ typedef enum OptionType {
     OPTION_COUNT,  /* uint32_t */
     OPTION_SEED,   /* uint64_t */
     OPTION_FLOAT,  /* float */
-    OPTION_CHOICE, /* int: 0 for the first word, 1 for the second */
+    OPTION_CHOICE, /* int: which of the words */
     OPTION_STRING, /* const char * */
     OPTION_FLAG,   /* bool */
     OPTION_ISA,    /* unsigned */
@@ -22,13 +22,15 @@ typedef enum OptionType {
     OPTION_AUDIO,
 } OptionType;
 
+#define CHOICES_MAX 3
+
 typedef struct OptionRow {
     const char *name;
-    char letter; /* 0: none */
+    char letter; /* 0: none; two rows that share one are for different commands */
     OptionType type;
     size_t offset; /* in RunOptions */
     double min, max;
-    const char *words[2];
+    const char *words[CHOICES_MAX];
     const char *commands; /* NULL: all */
 } OptionRow;
 
@@ -53,6 +55,12 @@ static const OptionRow rows[] = {
     {"route", 0, OPTION_CHOICE, O(route), .words = {"gates", "all"}, .commands = FORWARDING},
     {"threads", 't', OPTION_COUNT, O(threads), 0, 1024, .commands = NULL},
     {"isa", 0, OPTION_ISA, O(isa_mask), .commands = NULL},
+    {"prompt", 'p', OPTION_STRING, O(prompt), .commands = "generate"},
+    {"system", 0, OPTION_STRING, O(system), .commands = "generate"},
+    {"raw", 0, OPTION_FLAG, O(raw), .commands = "generate"},
+    {"think", 0, OPTION_CHOICE, O(no_think), .words = {"on", "off"}, .commands = "generate"},
+    {"context", 0, OPTION_COUNT, O(context), 1, COUNT_MAX, .commands = FORWARDING},
+    {"cache", 0, OPTION_CHOICE, O(cache), .words = {"auto", "f32", "f16"}, .commands = FORWARDING},
     {"tokens", 0, OPTION_STRING, O(tokens), .commands = "logits"},
     {"prefill", 'p', OPTION_COUNT, O(prefill), 0, COUNT_MAX, .commands = "bench"},
     {"decode", 'n', OPTION_COUNT, O(decode), 0, COUNT_MAX, .commands = "bench"},
@@ -90,13 +98,16 @@ static int seed_parse(const char *text, uint64_t *ret)
 
 static int choice_parse(const OptionRow *row, const char *text, int *ret)
 {
-    for (int i = 0; i < 2; i++)
-        if (strcmp(text, row->words[i]) == 0) {
+    const char *const *words = row->words;
+
+    for (int i = 0; i < CHOICES_MAX && words[i]; i++)
+        if (strcmp(text, words[i]) == 0) {
             *ret = i;
             return 0;
         }
-    return run_error(-EINVAL, "--%s takes %s or %s, not '%s'", row->name, row->words[0],
-                     row->words[1], text);
+    return run_error(-EINVAL, "--%s takes %s%s%s or %s, not '%s'", row->name,
+                     words[2] ? words[0] : "", words[2] ? ", " : "", words[2] ? words[1] : words[0],
+                     words[2] ? words[2] : words[1], text);
 }
 
 static int isa_parse(const char *text, unsigned *ret)
@@ -163,12 +174,20 @@ static bool list_has(const char *list, const char *word)
     return false;
 }
 
-static const OptionRow *row_find(int option)
+static bool row_serves(const OptionRow *row, const char *command)
 {
+    return !row->commands || list_has(row->commands, command);
+}
+
+/* The row of what getopt found: of those that share a letter, the one that serves the command. */
+static const OptionRow *row_find(int option, const char *command)
+{
+    const OptionRow *found = NULL;
+
     for (size_t i = 0; i < N_OPTIONS; i++)
         if (option == OPTION_BASE + (int)i || (rows[i].letter && option == rows[i].letter))
-            return &rows[i];
-    return NULL;
+            found = found && row_serves(found, command) ? found : &rows[i];
+    return found;
 }
 
 /* The tables that getopt wants. */
@@ -200,33 +219,64 @@ static int words_take(RunOptions *o, char **words, int n)
             return run_error(-EINVAL, "unexpected '%s'", words[i]);
         *places[i] = words[i];
     }
-    return o->command ? 0 : run_error(-EINVAL, "no command; --help lists them");
+    return 0;
+}
+
+/* What getopt found, kept until the command is known. */
+typedef struct Given {
+    int option;
+    const char *value;
+} Given;
+
+static int given_apply(RunOptions *o, const Given *given)
+{
+    const OptionRow *row = row_find(given->option, o->command);
+    int r = option_apply(o, row, given->value);
+
+    if (r >= 0 && !row_serves(row, o->command))
+        r = run_error(-EINVAL, "--%s means nothing to %s", row->name, o->command);
+    return r;
+}
+
+static int text_take(RunOptions *o)
+{
+    if (o->prompt && o->text)
+        return run_error(-EINVAL, "the question stands there twice: '%s' and --prompt", o->text);
+    if (o->prompt)
+        o->text = o->prompt;
+    return 0;
 }
 
 int run_options_parse(RunOptions *o, int argc, char **argv)
 {
     struct option longs[N_OPTIONS + 2];
     char letters[2 * N_OPTIONS + 2];
-    bool given[N_OPTIONS] = {false};
+    _cleanup_free_ Given *given = calloc((size_t)argc, sizeof(*given));
+    size_t n_given = 0;
+    bool prompt = false;
     int option;
 
+    if (!given)
+        return run_error(-ENOMEM, "out of memory");
     getopt_fill(longs, letters);
     while ((option = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
         if (option == 'h') {
             o->help = true;
             return 0;
         }
-        const OptionRow *row = row_find(option);
-        int r = row ? option_apply(o, row, optarg) : -EINVAL; /* getopt has said what is wrong */
-        if (r < 0)
-            return r;
-        given[row - rows] = true;
+        if (option == '?')
+            return -EINVAL; /* getopt has said what is wrong */
+        given[n_given++] = (Given){option, optarg};
+        prompt = prompt || row_find(option, "generate")->offset == O(prompt);
     }
     int r = words_take(o, argv + optind, argc - optind);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < N_OPTIONS; i++)
-        if (given[i] && rows[i].commands && !list_has(rows[i].commands, o->command))
-            return run_error(-EINVAL, "--%s means nothing to %s", rows[i].name, o->command);
-    return 0;
+    if (!o->command && prompt)
+        o->command = "generate";
+    if (!o->command)
+        return run_error(-EINVAL, "no command; --help lists them");
+    for (size_t i = 0; i < n_given && r >= 0; i++)
+        r = given_apply(o, &given[i]);
+    return r < 0 ? r : text_take(o);
 }

@@ -30,10 +30,16 @@ typedef struct RunOptions {
     RunMedia media[RUN_MEDIA_MAX]; /* in the order of the command line */
     size_t n_media;
     const char *text;   /* the question, or what to embed */
+    const char *prompt; /* the question, given as an option */
+    const char *system; /* what the model is told first */
     const char *tokens; /* "1,2,3" */
     const char *output;
     int high_detail; /* 0 or 1 */
     bool json, help;
+    bool raw;         /* the question is the whole prompt */
+    int no_think;     /* 0 or 1 */
+    int cache;        /* EngineCache */
+    uint32_t context; /* 0: what the model and a ceiling allow */
     float effort;
     uint32_t max_tokens;
     SamplerOptions sampler;
@@ -51,7 +57,8 @@ typedef struct Run {
     Space *space;
     Splice *splice;
     MediaHelper *helper;
-    double load_msec; /* file to ready engine */
+    uint32_t batch_rows; /* of one forward */
+    double load_msec;    /* file to ready engine */
 } Run;
 
 /* All print what is wrong to standard error and return a negative errno. */
@@ -76,8 +83,15 @@ int run_helper_open(MediaHelper **ret_helper);
 /* Media and question of the options as a prompt; prompt_deinit() when done. encode_msec may be
  * NULL. */
 int run_prompt(Run *run, Prompt *ret_prompt, double *ret_encode_msec);
-/* Forwards rows in chunks of the batch; logits of the last row, or NULL. */
-int run_prefill(Run *run, Session *session, const float *rows, size_t n, float *logits);
+/* Forwards ids, or rows where ids is NULL, in chunks of the batch; logits of the last row, or
+ * NULL. */
+int run_prefill(Run *run, Session *session, const int32_t *ids, const float *rows, size_t n,
+                float *logits);
+/* Whether the model has encoders and hears of media; other models read text alone. */
+bool run_has_senses(const Run *run);
+/* The question of the options as the ids of a prompt, for models that read text alone; the caller
+ * frees them. */
+int run_text_prompt(Run *run, int32_t **ret_ids, size_t *ret_count);
 
 double run_now_msec(void);
 int run_error(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -55,7 +55,7 @@ typedef struct EngineOptions {
     /* Cached rows over all sessions, were every gate open; default max_sessions * 512, at least
      * one context. */
     uint32_t max_tokens;
-    /* What keys and values are kept in; as the precision has it by default (MODEL.md, section 1). */
+    /* What keys and values are kept in; by default as MODEL.md, section 1, has it. */
     EngineCache cache;
 } EngineOptions;
 EngineOptions engine_options_default(void);
@@ -132,12 +132,13 @@ typedef void (*ProbeFunc)(void *userdata, const char *name, const float *rows, s
                           size_t width);
 void engine_set_probe(Engine *e, ProbeFunc probe, void *userdata);
 
-/* Picks the next token; the special ids below 8 other than <eos> are never picked (MODEL.md,
- * section 6). */
+/* Picks the next token; unless every id may be said, the special ids below 8 other than <eos> are
+ * never picked (MODEL.md, section 6). */
 typedef struct SamplerOptions {
     float temperature; /* 0 = greedy */
     float top_p;       /* 1 = off */
     uint64_t seed;
+    bool every_id; /* of models that are not gated */
 } SamplerOptions;
 typedef struct Sampler {
     SamplerOptions options;

@@ -60,7 +60,7 @@ static const TensorRow percept_layer_tensors[] = {
     TENSOR("attn_q.weight",         Q8_0,    L(attn_q),            DIM_MODEL, DIM_QUERY),
     TENSOR("attn_k.weight",         Q8_0,    L(attn_k),            DIM_MODEL, DIM_KEY),
     TENSOR("attn_v.weight",         Q8_0,    L(attn_v),            DIM_MODEL, DIM_KEY),
-    TENSOR("attn_out.weight",       Q8_0,    L(attn_out),          DIM_GROUP, DIM_MODEL, DIM_GROUPS),
+    TENSOR("attn_out.weight",       Q8_0,    L(attn_out),         DIM_GROUP, DIM_MODEL, DIM_GROUPS),
     TENSOR("ffn_gate_inp.weight",   F32,     L(ffn_gate),          DIM_MODEL, DIM_EXPERTS),
     TENSOR("ffn_gate_inp.bias",     F32,     L(ffn_gate_bias),     DIM_EXPERTS),
     TENSOR("ffn_gate_inp.density",  F32,     L(ffn_gate_density),  DIM_EXPERTS),
@@ -100,7 +100,7 @@ static const KeyRow olmoe_keys[] = {
 
 static const TensorRow decoder_tensors[] = {
     TENSOR("token_embd.weight",  MATRIX, M(token_embd),  DIM_MODEL, DIM_VOCAB),
-    TENSOR_OR("output.weight", "token_embd.weight", MATRIX, M(output), DIM_MODEL, DIM_VOCAB), /* tied */
+    TENSOR_OR("output.weight", "token_embd.weight", MATRIX, M(output), DIM_MODEL, DIM_VOCAB),
     TENSOR("output_norm.weight", VECTOR, M(output_norm), DIM_MODEL),
 };
 

@@ -34,27 +34,28 @@ void sampler_init(Sampler *s, const SamplerOptions *options)
     s->state[1] = seed_next(&seed);
 }
 
-static bool id_allowed(size_t id)
+static bool id_allowed(const SamplerOptions *o, size_t id)
 {
-    return id >= FIRST_TEXT_ID || id == EOS_ID;
+    return o->every_id || id >= FIRST_TEXT_ID || id == EOS_ID;
 }
 
-static int32_t greedy(const float *logits, size_t n)
+static int32_t greedy(const SamplerOptions *o, const float *logits, size_t n)
 {
-    size_t best = EOS_ID;
+    size_t best = o->every_id ? 0 : EOS_ID;
     for (size_t i = 0; i < n; i++)
-        if (id_allowed(i) && (logits[i] > logits[best] || (logits[i] == logits[best] && i < best)))
+        if (id_allowed(o, i) &&
+            (logits[i] > logits[best] || (logits[i] == logits[best] && i < best)))
             best = i;
     return (int32_t)best;
 }
 
 /* Logits to weights exp((l - max) / T), zero for forbidden ids; returns their sum. */
-static double weights_make(float *logits, size_t n, float temperature)
+static double weights_make(const SamplerOptions *o, float *logits, size_t n)
 {
-    float top = logits[greedy(logits, n)];
+    float top = logits[greedy(o, logits, n)];
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        float w = id_allowed(i) ? expf((logits[i] - top) / temperature) : 0;
+        float w = id_allowed(o, i) ? expf((logits[i] - top) / o->temperature) : 0;
         logits[i] = w > 0 ? w : 0; /* NaN as well */
         sum += logits[i];
     }
@@ -84,11 +85,11 @@ static float nucleus_floor(const float *w, size_t n, double sum, float top_p)
 int32_t sampler_next(Sampler *s, float *logits, size_t n)
 {
     const SamplerOptions *o = &s->options;
-    int32_t best = greedy(logits, n);
+    int32_t best = greedy(o, logits, n);
     if (!(o->temperature > 0))
         return best;
 
-    double sum = weights_make(logits, n, o->temperature);
+    double sum = weights_make(o, logits, n);
     float floor = o->top_p < 1 ? nucleus_floor(logits, n, sum, o->top_p) : 0;
     if (floor > 0) {
         sum = 0;

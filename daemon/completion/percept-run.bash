@@ -3,9 +3,10 @@
 _percept_run() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} word i
     local commands='generate logits embed bench info density batch' words=0 command=''
-    local options='-i --image -a --audio --effort --detail --max-tokens --temperature --top-p
-        --seed --precision --route -t --threads --isa --tokens -p --prefill -n --decode --depth
-        -r --repeat -o --output --json -h --help'
+    local options='-i --image -a --audio --effort --detail -p --prompt --system --raw --think
+        --max-tokens --temperature --top-p --seed --precision --route --context --cache
+        -t --threads --isa --tokens --prefill -n --decode --depth -r --repeat -o --output
+        --json -h --help'
 
     if [[ $current == = ]]; then
         current=''
@@ -20,6 +21,8 @@ _percept_run() {
         ;;
     --detail) mapfile -t COMPREPLY < <(compgen -W 'low high' -- "$current"); return ;;
     --precision) mapfile -t COMPREPLY < <(compgen -W 'int8 f32' -- "$current"); return ;;
+    --think) mapfile -t COMPREPLY < <(compgen -W 'on off' -- "$current"); return ;;
+    --cache) mapfile -t COMPREPLY < <(compgen -W 'auto f32 f16' -- "$current"); return ;;
     --route) mapfile -t COMPREPLY < <(compgen -W 'gates all' -- "$current"); return ;;
     --isa)
         mapfile -t COMPREPLY < <(compgen -W 'plain avx2 avx512 avx512vnni native' -- "$current")

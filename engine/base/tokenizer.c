@@ -320,12 +320,19 @@ bool tokenizer_is_stop(const Tokenizer *t, int32_t id)
     return false;
 }
 
-int32_t tokenizer_control(const Tokenizer *t, const char *spelling)
+int32_t tokenizer_spelt(const Tokenizer *t, const char *spelling)
 {
     size_t length = strlen(spelling), n;
     int32_t id = vocab_added(&t->vocab, spelling, length, length, &n);
 
-    return id >= 0 && n == length && t->vocab.types[id] == TOKEN_CONTROL ? id : -1;
+    return id >= 0 && n == length ? id : -1;
+}
+
+int32_t tokenizer_control(const Tokenizer *t, const char *spelling)
+{
+    int32_t id = tokenizer_spelt(t, spelling);
+
+    return id >= 0 && t->vocab.types[id] == TOKEN_CONTROL ? id : -1;
 }
 
 bool tokenizer_spells_blanks(const Tokenizer *t)

@@ -55,7 +55,9 @@ size_t tokenizer_size(const Tokenizer *t);
 const TokenizerSpecial *tokenizer_special(const Tokenizer *t);
 /* Whether an answer ends with this token. */
 bool tokenizer_is_stop(const Tokenizer *t, int32_t id);
-/* The control token that is spelt so; -1 when there is none. */
+/* The token that stands for itself and is spelt so, and the same if it is a control token; -1 when
+ * there is none. */
+int32_t tokenizer_spelt(const Tokenizer *t, const char *spelling);
 int32_t tokenizer_control(const Tokenizer *t, const char *spelling);
 /* Whether pieces spell blanks U+2581, and whether encoding puts one in front of a text. */
 bool tokenizer_spells_blanks(const Tokenizer *t);

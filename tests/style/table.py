@@ -28,6 +28,7 @@ PUBLIC = [
     BASE,
     BACKEND,
     "engine/cpu/cpuid.h",
+    "engine/chat.h",
     "engine/engine.h",
     "encoders/encoder.h",
     "encoders/media/media.h",

@@ -15,7 +15,7 @@ static void fill(float *logits, float value)
 static Sampler sampler(float temperature, float top_p, uint64_t seed)
 {
     Sampler s;
-    sampler_init(&s, &(SamplerOptions){temperature, top_p, seed});
+    sampler_init(&s, &(SamplerOptions){.temperature = temperature, .top_p = top_p, .seed = seed});
     return s;
 }
 
@@ -38,6 +38,22 @@ static void test_greedy(void)
     ASSERT_EQ(sampler_next(&s, logits, N), 2);
     fill(logits, -INFINITY);
     ASSERT_EQ(sampler_next(&s, logits, N), 2);
+}
+
+/* Where specials are not Percept's, all may be said. */
+static void test_every_id(void)
+{
+    Sampler s;
+    float logits[N];
+
+    sampler_init(&s, &(SamplerOptions){.top_p = 1, .every_id = true});
+    fill(logits, 0);
+    ASSERT_EQ(sampler_next(&s, logits, N), 0);
+    logits[5] = 1;
+    ASSERT_EQ(sampler_next(&s, logits, N), 5);
+    s.options.temperature = 1;
+    logits[5] = 100;
+    ASSERT_EQ(sampler_next(&s, logits, N), 5);
 }
 
 /* Frequencies of ids 10 … 13 against their probabilities, within four standard deviations. */
@@ -108,6 +124,7 @@ static void test_seed(void)
 int main(void)
 {
     RUN(test_greedy);
+    RUN(test_every_id);
     RUN(test_frequencies);
     RUN(test_nucleus);
     RUN(test_seed);
