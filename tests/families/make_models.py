@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from transformers import OlmoeConfig, OlmoeForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-F32, Q8_0 = (gguf.GGMLQuantizationType[t] for t in ("F32", "Q8_0"))
+F32, F16, BF16, Q8_0 = (gguf.GGMLQuantizationType[t] for t in ("F32", "F16", "BF16", "Q8_0"))
 VOCAB, CONTEXT = 96, 512
 COMMON = dict(vocab_size=VOCAB, max_position_embeddings=CONTEXT, tie_word_embeddings=False, attention_bias=False,
               hidden_act="silu", pad_token_id=None, bos_token_id=1, eos_token_id=2)
 
 # What the larger matrices are kept as, so that every type is somewhere.
 TYPES = {
-    "qwen3moe": dict(token_embd=Q8_0, attn_q=Q8_0, attn_v=Q8_0, gate=Q8_0, up=Q8_0),
-    "olmoe": dict(output=Q8_0, attn_k=Q8_0, attn_output=Q8_0, up=Q8_0, down=Q8_0),
-    "tied": dict(attn_output=Q8_0, gate=Q8_0, down=Q8_0),
+    "qwen3moe": dict(token_embd=F16, output=BF16, attn_q=F32, attn_k=BF16, attn_v=F16, attn_output=Q8_0, gate=Q8_0, up=BF16, down=F16),
+    "olmoe": dict(token_embd=Q8_0, output=F32, attn_q=BF16, attn_k=F16, attn_v=Q8_0, attn_output=F16, gate=BF16, up=F16, down=Q8_0),
+    "tied": dict(token_embd=BF16, attn_q=F16, attn_k=F16, attn_v=F16, attn_output=BF16, gate=F16, up=F16, down=BF16),
 }
 
 

@@ -109,7 +109,7 @@ static void engine_check(const Case *c, Backend *b, EngineCache cache, double li
 
 static void model_check(const char *model, const char *expected)
 {
-    static const char *const isas[] = {"plain", "avx2", "avx512", "avx512vnni"};
+    static const char *const isas[] = {"plain", "avx2", "avx512", "avx512vnni", "avx512bf16"};
     Case c;
 
     case_open(&c, model, expected);
