@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/size.h"
 #include "engine/cpu/cpuid.h"
 #include "ipc/limits.h"
 
@@ -67,6 +68,11 @@ static int set_cpu(Config *c, const char *value)
     return cpu_mask_parse(value, &c->cpu_mask);
 }
 
+static int set_memory_budget(Config *c, const char *value)
+{
+    return size_parse(value, &c->memory_budget);
+}
+
 static int set_max_tokens(Config *c, const char *value)
 {
     return parse_number(value, 1, LIMIT_ANSWER_TOKENS, &c->max_tokens);
@@ -99,6 +105,7 @@ static const struct {
     {"Model", "IdleUnloadSec", "a number from 0 to 604800", set_idle_unload},
     {"Engine", "Threads", "a number from 0 to 256", set_threads},
     {"Engine", "Cpu", "native, plain, avx2, avx512 or avx512vnni", set_cpu},
+    {"Engine", "MemoryBudget", "a size as 500M or 2G, or 0", set_memory_budget},
     {"Answers", "MaxTokens", "a number from 1 to 1024", set_max_tokens},
     {"Log", "Level", "error, warning, notice, info or debug", set_log_level},
 };
@@ -207,5 +214,6 @@ int config_load(const char *path, Config *ret_config, char ret_error[CONFIG_ERRO
 bool config_same_model(const Config *a, const Config *b)
 {
     return strcmp(a->model, b->model) == 0 && a->precision == b->precision &&
-           a->threads == b->threads && a->cpu_mask == b->cpu_mask;
+           a->threads == b->threads && a->cpu_mask == b->cpu_mask &&
+           a->memory_budget == b->memory_budget;
 }

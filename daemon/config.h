@@ -11,6 +11,7 @@
  *     [Engine]
  *     Threads=0              0: as many as the process may use
  *     Cpu=native             or plain, avx2, avx512, avx512vnni
+ *     MemoryBudget=0         bytes of weights and buffers, K, M, G, T allowed; 0: no limit
  *     [Answers]
  *     MaxTokens=256          where a question says nothing
  *     [Log]
@@ -31,6 +32,7 @@ typedef struct Config {
     char model[CONFIG_NAME_MAX];
     Precision precision;
     unsigned threads, cpu_mask;
+    uint64_t memory_budget; /* 0: none */
     uint32_t max_tokens;
     unsigned idle_unload_sec; /* 0: never */
     LogLevel log_level;

@@ -42,6 +42,8 @@ static const char usage_text[] =
     "      --cache auto|f32|f16 how keys and values are kept (auto: as the precision has it)\n"
     "  -t, --threads N          (the CPUs that this process may use)\n"
     "      --isa NAME           plain, avx2, avx512, avx512vnni: no better kernels than these\n"
+    "      --memory BYTES       budget of weights and buffers, as 500M or 2G: experts that do not\n"
+    "                           fit are read when they are needed (no budget)\n"
     "  -p, --prefill N          bench: rows of the prompt (512)\n"
     "  -n, --decode N           bench: tokens of the answer (128)\n"
     "      --depth N            bench: context at the end of the answer (prefill + decode)\n"

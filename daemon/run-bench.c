@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -281,6 +282,34 @@ static const char *route_name(const Bench *b)
     return b->run.options->route == ROUTE_ALL ? "all" : "gates";
 }
 
+/* Where the needed experts were, under a memory budget. */
+static void experts_print_json(JsonOut *parent, ExpertStats s)
+{
+    if (s.slots == 0)
+        return;
+    JsonOut j = json_begin(parent, "experts");
+    json_count(&j, "slots", s.slots);
+    json_count(&j, "slot_bytes", s.slot_bytes);
+    json_count(&j, "resident", s.resident);
+    json_count(&j, "ahead", s.ahead);
+    json_count(&j, "late", s.late);
+    json_count(&j, "read_bytes", s.read_bytes);
+    json_end(parent);
+}
+
+static void experts_print(ExpertStats s)
+{
+    double needed = (double)(s.resident + s.ahead + s.late) / 100;
+
+    if (s.slots == 0 || needed == 0)
+        return;
+    printf("experts  %" PRIu64
+           " slots of %.1f KiB; resident %.2f%%, read ahead %.2f%%, late %.2f%%, "
+           "%.1f MiB read\n",
+           s.slots, (double)s.slot_bytes / 1024, (double)s.resident / needed,
+           (double)s.ahead / needed, (double)s.late / needed, (double)s.read_bytes / (1 << 20));
+}
+
 static int bench_print_json(const Bench *b, size_t depth)
 {
     const ModelInfo *m = model_info(b->run.model);
@@ -299,6 +328,7 @@ static int bench_print_json(const Bench *b, size_t depth)
     json_count(&j, "peak_memory_bytes", (uint64_t)peak_memory_bytes());
     if (b->image.rows)
         json_number(&j, "encoder_msec", b->encode_msec);
+    experts_print_json(&j, engine_expert_stats(b->run.engine));
     phase_print_json(&j, "image", &b->image, m);
     phase_print_json(&j, "prefill", &b->prefill, m);
     phase_print_json(&j, "decode", &b->decode, m);
@@ -316,6 +346,7 @@ static int bench_print(const Bench *b, size_t depth)
     printf("memory   %.1f MiB at most\n", (double)peak_memory_bytes() / (1 << 20));
     if (b->image.rows)
         printf("encoder  %.3f ms for the image\n", b->encode_msec);
+    experts_print(engine_expert_stats(b->run.engine));
     phase_print("image", &b->image, m);
     phase_print("prefill", &b->prefill, m);
     phase_print("decode", &b->decode, m);

@@ -72,6 +72,7 @@ static int open_engine(Run *run, const EngineOptions *engine_options)
 
     options.context = options.context ? options.context : run->options->context;
     options.cache = (EngineCache)run->options->cache;
+    options.memory = run->options->memory;
     run->batch_rows = options.max_batch_rows;
     return engine_open(run->model, run->backend, &options, &run->engine);
 }
@@ -95,6 +96,8 @@ int run_open(Run *run, const RunOptions *options, const EngineOptions *engine_op
     if (r < 0)
         return run_error(r, "cannot open the CPU engine: %s", strerror(-r));
     r = open_engine(run, engine_options);
+    if (r == -ENOSPC || r == -ENOTSUP)
+        return run_error(r, "%s: %s", options->model, weights_error(run->weights));
     if (r < 0)
         return run_error(r, "cannot open the engine: %s", strerror(-r));
     run->load_msec = run_now_msec() - start;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/run.h"
+#include "engine/base/size.h"
 #include "engine/cpu/cpuid.h"
 
 /* An option is a row: what it takes, where that goes, and the commands that it means something
@@ -13,6 +14,7 @@
 typedef enum OptionType {
     OPTION_COUNT,  /* uint32_t */
     OPTION_SEED,   /* uint64_t */
+    OPTION_SIZE,   /* uint64_t */
     OPTION_FLOAT,  /* float */
     OPTION_CHOICE, /* int: which of the words */
     OPTION_STRING, /* const char * */
@@ -61,6 +63,7 @@ static const OptionRow rows[] = {
     {"think", 0, OPTION_CHOICE, O(no_think), .words = {"on", "off"}, .commands = "generate"},
     {"context", 0, OPTION_COUNT, O(context), 1, COUNT_MAX, .commands = FORWARDING},
     {"cache", 0, OPTION_CHOICE, O(cache), .words = {"auto", "f32", "f16"}, .commands = FORWARDING},
+    {"memory", 0, OPTION_SIZE, O(memory), .commands = NULL},
     {"tokens", 0, OPTION_STRING, O(tokens), .commands = "logits"},
     {"prefill", 'p', OPTION_COUNT, O(prefill), 0, COUNT_MAX, .commands = "bench"},
     {"decode", 'n', OPTION_COUNT, O(decode), 0, COUNT_MAX, .commands = "bench"},
@@ -93,6 +96,13 @@ static int seed_parse(const char *text, uint64_t *ret)
     if (end == text || *end || errno || *text == '-')
         return run_error(-EINVAL, "--seed takes a whole number, not '%s'", text);
     *ret = value;
+    return 0;
+}
+
+static int size_option_parse(const OptionRow *row, const char *text, uint64_t *ret)
+{
+    if (size_parse(text, ret) < 0 || *ret == 0)
+        return run_error(-EINVAL, "--%s takes a size as 500M or 2G, not '%s'", row->name, text);
     return 0;
 }
 
@@ -145,6 +155,8 @@ static int option_apply(RunOptions *o, const OptionRow *row, const char *value)
         return r;
     case OPTION_SEED:
         return seed_parse(value, field);
+    case OPTION_SIZE:
+        return size_option_parse(row, value, field);
     case OPTION_CHOICE:
         return choice_parse(row, value, field);
     case OPTION_STRING:

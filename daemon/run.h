@@ -26,6 +26,7 @@ typedef struct RunOptions {
     Precision precision;
     uint32_t threads;  /* 0: the CPUs that this process may use */
     unsigned isa_mask; /* 0: all that the machine has */
+    uint64_t memory;   /* budget of weights and buffers; 0: none */
     Route route;
     RunMedia media[RUN_MEDIA_MAX]; /* in the order of the command line */
     size_t n_media;

@@ -61,7 +61,10 @@ static int open_parts(Runtime *r, const Config *config)
     options.max_tokens =
         RUNTIME_SLOTS * 512 + LIMIT_SESSIONS * model_info(r->model)->context_length / 2;
     options.max_batch_rows = RUNTIME_ROWS;
+    options.memory = config->memory_budget;
     e = backend_cpu_open(config->threads, config->precision, config->cpu_mask, &r->backend);
+    if (e >= 0) /* reads all of the file, so before a budget is held */
+        e = model_digest(r->model, r->digest);
     if (e >= 0)
         e = engine_open(r->model, r->backend, &options, &r->engine);
     if (e >= 0)
@@ -72,8 +75,6 @@ static int open_parts(Runtime *r, const Config *config)
         e = splice_open(r->weights, r->backend, model_tokenizer(r->model), &r->splice);
     if (e >= 0)
         e = check_pieces(r);
-    if (e >= 0)
-        e = model_digest(r->model, r->digest);
     r->ids = e >= 0 ? calloc(LIMIT_TEXT_BYTES, sizeof *r->ids) : NULL;
     return e >= 0 && !r->ids ? -ENOMEM : e;
 }

@@ -8,10 +8,10 @@ static void gates_run(Engine *e, uint32_t layer, Route route)
     const ModelConfig *c = &e->model->config;
     const LayerWeights *w = &e->model->layers[layer];
     size_t n_groups = c->n_groups;
+    Router router = {&w->attn_gate, &w->attn_gate_bias, &w->attn_gate_density};
 
     if (route == ROUTE_GATES)
-        router_scores(e, &w->attn_gate, &w->attn_gate_bias, &w->attn_gate_density, n_groups - 1, 1,
-                      n_groups);
+        router_scores(e, &router, e->packed, e->n_rows, e->scores + 1, n_groups);
     for (size_t row = 0; row < e->n_rows; row++) {
         float *gate = e->scores + row * n_groups;
         gate[0] = 1;

@@ -146,8 +146,8 @@ static int layer_run(Engine *e, uint32_t layer, Route route)
     ops->pack(e->backend, e->packed, e->h, d, n, d);
     if (route == ROUTE_PLAIN)
         moe_plain(e, layer);
-    else
-        moe_routed(e, layer, route);
+    else if ((r = moe_routed(e, layer, route)) < 0)
+        return r;
     probe_rows(e, (int)layer, "out", e->x, n, d);
     return 0;
 }

@@ -73,6 +73,7 @@ static void frequencies_fill(float *frequencies, const ModelConfig *c)
 
 static void *device_floats(Engine *e, size_t n, size_t width)
 {
+    e->buffer_bytes += n * width * sizeof(float);
     return e->backend->ops->alloc(e->backend, n * width * sizeof(float));
 }
 
@@ -132,15 +133,21 @@ static int lists_init(Engine *e, const Room *room)
     return 0;
 }
 
+/* Rows for products: floats, and what they are rounded to. */
+static Packed *packed_rows(Engine *e, size_t n, size_t width)
+{
+    e->buffer_bytes += n * width * (sizeof(float) + sizeof(uint16_t));
+    return e->backend->ops->packed_new(e->backend, n, width);
+}
+
 static int buffers_init(Engine *e, const Room *room)
 {
     const ModelConfig *c = &e->model->config;
-    const BackendOps *ops = e->backend->ops;
     size_t n = room->rows, d = c->d_model, width = config_group_width(c);
     size_t slot_width = max_size(max_size(width, c->d_expert), c->d_density);
 
-    e->packed = ops->packed_new(e->backend, n, max_size(d, c->n_groups * width));
-    e->packed_slots = ops->packed_new(e->backend, room->slots, slot_width);
+    e->packed = packed_rows(e, n, max_size(d, c->n_groups * width));
+    e->packed_slots = packed_rows(e, room->slots, slot_width);
     e->frequencies = device_floats(e, c->head_dim / 2, 1);
     e->rope = device_floats(e, n, c->head_dim);
     e->x = device_floats(e, n, d);
@@ -172,6 +179,33 @@ static int scratch_init(Engine *e)
     return r < 0 ? r : buffers_init(e, &room);
 }
 
+/* The room that the budget leaves when everything but routed experts is in memory. */
+static int store_init(Engine *e)
+{
+    const Model *m = e->model;
+    const ModelConfig *c = &m->config;
+    uint64_t fixed = weights_file_size(m->weights) - experts_bytes(m) + e->buffer_bytes, least = 0;
+    uint64_t left = e->options.memory > fixed ? e->options.memory - fixed : 0;
+
+    e->packed_ahead = e->backend->ops->packed_new(e->backend, AHEAD_ROWS, c->d_model);
+    e->h_ahead = device_floats(e, AHEAD_ROWS, c->d_model);
+    e->scores_ahead = device_floats(e, AHEAD_ROWS, c->n_experts);
+    if (!e->packed_ahead || !e->h_ahead || !e->scores_ahead)
+        return -ENOMEM;
+    int r = experts_new(m, left, &e->store, &least);
+    if (r == -ENOSPC)
+        return weights_fail(m->weights, r,
+                            "a memory budget of %llu bytes is too small for this model: it needs "
+                            "%llu at least",
+                            (unsigned long long)e->options.memory,
+                            (unsigned long long)(fixed + least));
+    if (r == -ENOTSUP)
+        return weights_fail(m->weights, r,
+                            "no memory budget is possible: the experts do not lie in the file as "
+                            "they are used");
+    return r;
+}
+
 int engine_open(const Model *model, Backend *backend, const EngineOptions *options,
                 Engine **ret_engine)
 {
@@ -196,6 +230,8 @@ int engine_open(const Model *model, Backend *backend, const EngineOptions *optio
     r = scratch_init(e);
     if (r < 0)
         return r;
+    if (e->options.memory > 0 && (r = store_init(e)) < 0)
+        return r;
     costs_init(&e->costs, model);
     *ret_engine = steal_ptr(&e);
     return 0;
@@ -206,13 +242,15 @@ Engine *engine_close(Engine *e)
     if (!e)
         return NULL;
 
-    float *buffers[] = {e->frequencies, e->rope, e->x, e->h,     e->delta,    e->hidden,
-                        e->scores,      e->q,    e->k, e->v,     e->attended, e->cos_sin,
-                        e->gate,        e->up,   e->y, e->logits};
+    float *buffers[] = {e->frequencies, e->rope, e->x, e->h,      e->delta,    e->hidden,
+                        e->scores,      e->q,    e->k, e->v,      e->attended, e->cos_sin,
+                        e->gate,        e->up,   e->y, e->logits, e->h_ahead,  e->scores_ahead};
     for (size_t i = 0; i < sizeof(buffers) / sizeof(*buffers); i++)
         e->backend->ops->free(e->backend, buffers[i]);
     e->backend->ops->packed_free(e->backend, e->packed);
     e->backend->ops->packed_free(e->backend, e->packed_slots);
+    e->backend->ops->packed_free(e->backend, e->packed_ahead);
+    experts_free(e->store);
 
     void *blocks[] = {e->sessions, e->lanes,      e->tables,      e->rows,
                       e->products, e->slabs,      e->slot_ids,    e->attention,
@@ -277,6 +315,15 @@ const Counters *session_counters(const Session *s)
 const Counters *engine_counters(const Engine *e)
 {
     return &e->last;
+}
+
+ExpertStats engine_expert_stats(const Engine *e)
+{
+    ExpertStats stats = {0};
+
+    if (e->store)
+        experts_stats(e->store, &stats);
+    return stats;
 }
 
 RouteTrace engine_trace(const Engine *e)

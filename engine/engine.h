@@ -57,9 +57,14 @@ typedef struct EngineOptions {
     uint32_t max_tokens;
     /* What keys and values are kept in; by default as MODEL.md, section 1, has it. */
     EngineCache cache;
+    /* Most bytes that weights and buffers may hold in memory, 0 = no limit; keys and values come on
+     * top. Experts that do not fit stay in the file and are read when a layer needs them. */
+    uint64_t memory;
 } EngineOptions;
 EngineOptions engine_options_default(void);
 
+/* -EINVAL: options past their ceilings; -ENOSPC: the memory budget is too small, and
+ * weights_error() names the least; -ENOTSUP: no budget for these weights; -ENOMEM. */
 int engine_open(const Model *model, Backend *backend, const EngineOptions *options,
                 Engine **ret_engine);
 Engine *engine_close(Engine *e);
@@ -112,6 +117,17 @@ typedef struct Counters {
  * no row, or more rows than max_batch_rows; -EIO: the device failed. Nothing is changed on
  * failure. */
 int decoder_forward(Engine *e, const BatchItem *items, size_t count, Route route);
+
+/* Where the experts were that forwards needed, since the engine was opened; nothing without a
+ * memory budget. */
+typedef struct ExpertStats {
+    uint64_t slots, slot_bytes; /* room for experts in memory */
+    uint64_t resident;          /* there already */
+    uint64_t ahead;             /* read ahead in time */
+    uint64_t late;              /* waited for */
+    uint64_t read_bytes;
+} ExpertStats;
+ExpertStats engine_expert_stats(const Engine *e);
 
 const Counters *session_counters(const Session *s);
 const Counters *engine_counters(const Engine *e);

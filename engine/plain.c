@@ -108,7 +108,7 @@ void moe_plain(Engine *e, uint32_t layer)
     const ModelConfig *c = &e->model->config;
     const LayerWeights *w = &e->model->layers[layer];
 
-    expert_scores(e, layer);
+    expert_scores(e, layer, e->packed, e->n_rows, e->scores);
     for (size_t row = 0; row < e->n_rows; row++) {
         int32_t chosen[ROUTE_ALL_EXPERTS];
         size_t n = select_largest(e->scores + row * c->n_experts, c->n_experts, -INFINITY,

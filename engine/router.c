@@ -2,43 +2,44 @@
 
 #include "engine/state.h"
 
-void router_scores(Engine *e, const Tensor *weight, const Tensor *bias, const Tensor *density,
-                   size_t n, size_t offset, size_t stride)
+void router_scores(Engine *e, const Router *router, const Packed *packed, size_t n_rows, float *y,
+                   size_t stride)
 {
-    const float *per_density = tensor_f32(density);
+    const float *per_density = tensor_f32(router->density);
+    size_t n = (size_t)router->weight->ne[1];
     Product product = {
-        .w = weight,
-        .x = e->packed,
-        .n = e->n_rows,
-        .bias = tensor_f32(bias),
-        .y = e->scores + offset,
+        .w = router->weight,
+        .x = packed,
+        .n = n_rows,
+        .bias = tensor_f32(router->bias),
+        .y = y,
         .y_stride = stride,
     };
     e->backend->ops->products(e->backend, &product, 1);
     (void)e->backend->ops->sync(e->backend);
 
-    for (size_t row = 0; row < e->n_rows; row++) {
-        float *score = e->scores + row * stride + offset;
+    for (size_t row = 0; row < n_rows; row++) {
+        float *score = y + row * stride;
         for (size_t i = 0; i < n; i++)
             score[i] = score[i] + per_density[i] * e->delta[row] + e->rows[row].shift;
     }
 }
 
-void expert_scores(Engine *e, uint32_t layer)
+void expert_scores(Engine *e, uint32_t layer, const Packed *packed, size_t n, float *scores)
 {
     const ModelConfig *c = &e->model->config;
     const LayerWeights *w = &e->model->layers[layer];
 
     if (c->gated) {
-        router_scores(e, &w->ffn_gate, &w->ffn_gate_bias, &w->ffn_gate_density, c->n_experts, 0,
-                      c->n_experts);
+        Router router = {&w->ffn_gate, &w->ffn_gate_bias, &w->ffn_gate_density};
+        router_scores(e, &router, packed, n, scores, c->n_experts);
         return;
     }
     Product product = {
         .w = &w->ffn_gate,
-        .x = e->packed,
-        .n = e->n_rows,
-        .y = e->scores,
+        .x = packed,
+        .n = n,
+        .y = scores,
         .y_stride = c->n_experts,
     };
     e->backend->ops->products(e->backend, &product, 1);
@@ -114,7 +115,7 @@ void experts_route(Engine *e, uint32_t layer, Route route)
     const ModelConfig *c = &e->model->config;
     Routes *routes = &e->experts;
 
-    expert_scores(e, layer);
+    expert_scores(e, layer, e->packed, e->n_rows, e->scores);
     routes_begin(routes, config_units(c));
     for (size_t row = 0; row < e->n_rows; row++) {
         row_route(e, e->scores + row * c->n_experts, route);
@@ -123,4 +124,25 @@ void experts_route(Engine *e, uint32_t layer, Route route)
     }
     routes_sort(routes);
     probe_rows(e, (int)layer, "experts", e->scores, e->n_rows, c->n_experts);
+}
+
+void experts_foresee(Engine *e, uint32_t layer)
+{
+    const ModelConfig *c = &e->model->config;
+    const BackendOps *ops = e->backend->ops;
+    size_t n = e->n_rows, d = c->d_model;
+
+    if (layer >= c->n_layers || n > AHEAD_ROWS)
+        return;
+    ops->rms_norm(e->backend, e->x, tensor_f32(&e->model->layers[layer].ffn_norm), c->norm_epsilon,
+                  n, d, e->h_ahead);
+    ops->pack(e->backend, e->packed_ahead, e->h_ahead, d, n, d);
+    expert_scores(e, layer, e->packed_ahead, n, e->scores_ahead);
+    for (size_t row = 0; row < n; row++) {
+        int32_t chosen[ROUTING_CAP_MAX];
+        size_t n_chosen = select_largest(e->scores_ahead + row * c->n_experts, c->n_experts,
+                                         c->gated ? 0 : -INFINITY, c->expert_cap, chosen);
+
+        experts_expect(e->store, layer, chosen, n_chosen);
+    }
 }

@@ -8,12 +8,14 @@
  * the host reads what ops wrote (gates) after sync().
  */
 
+#include "engine/experts.h"
 #include "engine/kv.h"
 #include "engine/model.h"
 #include "engine/routing.h"
 
 #define ROUTE_ALL_EXPERTS 4
 #define LOGIT_ROWS        64 /* rows of the output head at a time */
+#define AHEAD_ROWS        8  /* most rows of a forward for which experts are read ahead */
 
 struct Session {
     Engine *engine;
@@ -47,6 +49,8 @@ struct Engine {
     Backend *backend;
     EngineOptions options;
     Costs costs;
+    uint64_t buffer_bytes; /* of all that is allocated below */
+    Experts *store;        /* NULL: every expert is used where it is mapped */
 
     KvPool pool;
     Session *sessions; /* [max_sessions] */
@@ -63,6 +67,9 @@ struct Engine {
     float *rope;      /* [R, head_dim]: cosines, then sines */
     float *scores;    /* [R, max(n_groups, n_experts)]: gates of the layer at hand */
     Packed *packed, *packed_slots;
+    Packed *packed_ahead; /* with a store, as the next two: what the next layer's router sees */
+    float *h_ahead;       /* [AHEAD_ROWS, d_model] */
+    float *scores_ahead;  /* [AHEAD_ROWS, n_experts] */
     Routes groups, experts;
     float *q, *k, *v, *attended; /* [S, group width or head_dim] */
     float *cos_sin;              /* [S, head_dim]: rows of rope */
@@ -89,19 +96,24 @@ int attention_append(Engine *e, uint32_t layer, uint32_t group, size_t row, floa
                      size_t slot);
 /* attention-dense.c: x += attention of a layer whose groups all run. */
 int attention_dense(Engine *e, uint32_t layer);
-/* moe.c: x += shared and routed experts of a layer. */
-void moe_routed(Engine *e, uint32_t layer, Route route);
+/* moe.c: x += shared and routed experts of a layer. -EIO: an expert cannot be read. */
+int moe_routed(Engine *e, uint32_t layer, Route route);
 /* router.c: which experts each row goes through, into e->experts. */
 void experts_route(Engine *e, uint32_t layer, Route route);
-/* Fills e->scores with every expert's pre-activation, from the packed rows. */
-void expert_scores(Engine *e, uint32_t layer);
+/* Every expert's pre-activation for n packed rows: scores [n, n_experts]. */
+void expert_scores(Engine *e, uint32_t layer, const Packed *packed, size_t n, float *scores);
+/* Has the store read what the router of a layer chooses when it is shown the rows of now. */
+void experts_foresee(Engine *e, uint32_t layer);
 /* plain.c: every group, four experts, without lists: what the routed path must equal. */
 int attention_plain(Engine *e, uint32_t layer);
 void moe_plain(Engine *e, uint32_t layer);
 
-/* Pre-activations of a gated router into e->scores [n_rows, stride], from the packed rows. */
-void router_scores(Engine *e, const Tensor *weight, const Tensor *bias, const Tensor *density,
-                   size_t n, size_t offset, size_t stride);
+/* Pre-activations of a gated router, of the rows of the forward: y[row * stride …]. */
+typedef struct Router {
+    const Tensor *weight, *bias, *density;
+} Router;
+void router_scores(Engine *e, const Router *router, const Packed *packed, size_t n_rows, float *y,
+                   size_t stride);
 void probe_rows(Engine *e, int layer, const char *name, const float *rows, size_t n, size_t width);
 
 /* counters.c */

@@ -49,6 +49,7 @@ static void test_every_key(void)
                                "[Engine]\n"
                                "Threads=3\n"
                                "Cpu=plain\n"
+                               "MemoryBudget=3M\n"
                                "[Answers]\n"
                                "MaxTokens=1024\n"
                                "[Log]\n"
@@ -63,6 +64,7 @@ static void test_every_key(void)
     ASSERT_EQ(c.idle_unload_sec, 60);
     ASSERT_EQ(c.threads, 3);
     ASSERT_EQ(c.cpu_mask, CPU_PLAIN);
+    ASSERT_EQ(c.memory_budget, 3 << 20);
     ASSERT_EQ(c.max_tokens, 1024);
     ASSERT_EQ(c.log_level, LOG_LEVEL_DEBUG);
     ASSERT(!config_same_model(&c, &d));
@@ -81,6 +83,9 @@ static void test_refused(void)
         {"[Engine]\nThreads=2 3\n", "line 2: Threads must be"},
         {"[Engine]\nThreads=\n", "line 2: Threads must be"},
         {"[Engine]\nCpu=mmx\n", "line 2: Cpu must be"},
+        {"[Engine]\nMemoryBudget=2GB\n", "line 2: MemoryBudget must be a size"},
+        {"[Engine]\nMemoryBudget=-1\n", "line 2: MemoryBudget must be a size"},
+        {"[Engine]\nMemoryBudget=16777216T\n", "line 2: MemoryBudget must be a size"},
         {"[Answers]\nMaxTokens=0\n", "line 2: MaxTokens must be"},
         {"[Log]\nLevel=loud\n", "line 2: Level must be"},
         {"[Model]\nName=\n", "line 2: Name must be"},

@@ -1,0 +1,539 @@
+#include "engine/experts.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/ring.h"
+
+#define PARTS      3    /* gate, up, down */
+#define SLOTS_MIN  2    /* one computes while the other is read */
+#define FILES_MAX  1024 /* that experts of one model lie in */
+#define BLOCK_MAX  4096
+#define FORGETTING (1 / 64.0f) /* of the use of an expert, each forward */
+/* An expected expert does not displace one that is used more often than this: expectations err. */
+#define EXPECTED_RATE 0.25f
+
+typedef enum SlotState {
+    SLOT_FREE,
+    SLOT_READING,
+    SLOT_READY,
+} SlotState;
+
+typedef struct Slot {
+    SlotState state;
+    int32_t expert;   /* layer * n_experts + expert; -1: none */
+    uint32_t reading; /* parts that are still read */
+    int error;
+    bool pinned;       /* the layer at hand uses it */
+    bool late;         /* it was missing when the layer began */
+    bool ahead;        /* read on expectation, and not yet used */
+    uint64_t expected; /* the step for which it was last expected */
+    ExpertWeights weights;
+    char *data;
+} Slot;
+
+/* Where a matrix lies in its file. */
+typedef struct Place {
+    uint64_t offset;
+    uint32_t file; /* in files */
+} Place;
+
+typedef struct File {
+    int origin; /* descriptor of the weights */
+    int fd;     /* ours, around the page cache if that is possible */
+    bool direct;
+} File;
+
+struct Experts {
+    const Model *model;
+    Ring *ring;
+    size_t n_slots, slot_bytes, block;
+    Slot *slots;
+    char *arena;
+    size_t arena_bytes;
+    int32_t *slot_of; /* [n_layers * n_experts]; -1: in the file only */
+    float *rates;     /* [n_layers * n_experts]: of late, used in this part of forwards */
+    Place *places;    /* [n_layers * n_experts, PARTS] */
+    File files[FILES_MAX];
+    uint32_t n_files;
+    uint64_t step; /* layers begun */
+    ExpertStats stats;
+};
+
+static int32_t expert_index(const Experts *x, uint32_t layer, size_t expert)
+{
+    return (int32_t)(layer * x->model->config.n_experts + expert);
+}
+
+static const Tensor *expert_part(const ExpertWeights *w, int part)
+{
+    return part == 0 ? &w->gate : part == 1 ? &w->up : &w->down;
+}
+
+static ExpertWeights *mapped(const Model *m, int32_t index)
+{
+    const ModelConfig *c = &m->config;
+
+    return &m->layers[(uint32_t)index / c->n_experts]
+                .units[c->n_shared + (uint32_t)index % c->n_experts];
+}
+
+uint64_t experts_bytes(const Model *model)
+{
+    const ModelConfig *c = &model->config;
+    uint64_t bytes = 0;
+
+    for (int32_t i = 0; i < (int32_t)(c->n_layers * c->n_experts); i++)
+        bytes += unit_bytes(mapped(model, i));
+    return bytes;
+}
+
+/* Our own descriptor: the flags of the weights' are not ours to change. */
+static int file_open(File *f, int origin)
+{
+    char path[32];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", origin);
+    f->origin = origin;
+    f->direct = true;
+    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (f->fd < 0) {
+        f->direct = false;
+        f->fd = fcntl(origin, F_DUPFD_CLOEXEC, 3);
+    }
+    return f->fd < 0 ? -errno : 0;
+}
+
+static int file_find(Experts *x, int origin, uint32_t *ret_file)
+{
+    for (uint32_t i = 0; i < x->n_files; i++)
+        if (x->files[i].origin == origin) {
+            *ret_file = i;
+            return 0;
+        }
+    if (x->n_files == FILES_MAX)
+        return -EFBIG;
+    int r = file_open(&x->files[x->n_files], origin);
+    if (r < 0)
+        return r;
+    *ret_file = x->n_files++;
+    return 0;
+}
+
+static int places_fill(Experts *x, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++)
+        for (int part = 0; part < PARTS; part++) {
+            Place *p = &x->places[i * PARTS + part];
+            const Tensor *t = expert_part(mapped(x->model, i), part);
+            int origin;
+
+            if (!weights_locate(x->model->weights, t->data, &origin, &p->offset))
+                return -ENOTSUP;
+            int r = file_find(x, origin, &p->file);
+            if (r < 0)
+                return r;
+        }
+    return 0;
+}
+
+/* Whether a file can be read directly in blocks of `block` bytes, by trying it. */
+static bool block_works(const File *f, char *buffer, size_t block)
+{
+    return !f->direct || pread(f->fd, buffer, block, (off_t)block) >= 0;
+}
+
+/* The smallest block that all files take; files that take none are read through the page cache. */
+static int block_find(Experts *x)
+{
+    _cleanup_free_ char *buffer = aligned_alloc(BLOCK_MAX, BLOCK_MAX);
+
+    if (!buffer)
+        return -ENOMEM;
+    x->block = 512;
+    for (uint32_t i = 0; i < x->n_files; i++) {
+        File *f = &x->files[i];
+
+        if (!block_works(f, buffer, x->block))
+            x->block = BLOCK_MAX;
+        if (block_works(f, buffer, x->block))
+            continue;
+        close(f->fd);
+        f->direct = false;
+        f->fd = fcntl(f->origin, F_DUPFD_CLOEXEC, 3);
+        if (f->fd < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* Room for a matrix wherever it begins in a block. */
+static size_t part_room(const Experts *x, const Tensor *t)
+{
+    return (tensor_bytes(t) + 2 * x->block - 1) / x->block * x->block;
+}
+
+static size_t slot_room(const Experts *x, int32_t n)
+{
+    size_t most = 0;
+
+    for (int32_t i = 0; i < n; i++) {
+        size_t bytes = 0;
+
+        for (int part = 0; part < PARTS; part++)
+            bytes += part_room(x, expert_part(mapped(x->model, i), part));
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+static int slots_init(Experts *x)
+{
+    x->slots = calloc(x->n_slots, sizeof(*x->slots));
+    if (!x->slots)
+        return -ENOMEM;
+    x->arena_bytes = x->n_slots * x->slot_bytes;
+    x->arena =
+        mmap(NULL, x->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (x->arena == MAP_FAILED) {
+        x->arena = NULL;
+        return -ENOMEM;
+    }
+    (void)madvise(x->arena, x->arena_bytes, MADV_HUGEPAGE);
+    for (size_t i = 0; i < x->n_slots; i++)
+        x->slots[i] = (Slot){.expert = -1, .data = x->arena + i * x->slot_bytes};
+    return 0;
+}
+
+/* Lets go of what the page cache holds of the experts, and of what reading ahead would put
+ * there. */
+static void mapping_forget(const Experts *x, int32_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    for (int32_t i = 0; i < n * PARTS; i++) {
+        const Tensor *t = expert_part(mapped(x->model, i / PARTS), i % PARTS);
+        const Place *p = &x->places[i];
+        uintptr_t first = ((uintptr_t)t->data + page - 1) / page * page;
+        uintptr_t last = ((uintptr_t)t->data + tensor_bytes(t)) / page * page;
+
+        if (first < last) {
+            (void)madvise((void *)first, last - first, MADV_RANDOM);
+            (void)madvise((void *)first, last - first, MADV_DONTNEED);
+        }
+        (void)posix_fadvise(x->files[p->file].origin, (off_t)p->offset, (off_t)tensor_bytes(t),
+                            POSIX_FADV_DONTNEED);
+    }
+}
+
+static int experts_init(Experts *x, uint64_t bytes, uint64_t *ret_least)
+{
+    const ModelConfig *c = &x->model->config;
+    int32_t n = (int32_t)(c->n_layers * c->n_experts);
+
+    x->slot_of = malloc((size_t)n * sizeof(*x->slot_of));
+    x->rates = calloc((size_t)n, sizeof(*x->rates));
+    x->places = calloc((size_t)n * PARTS, sizeof(*x->places));
+    if (!x->slot_of || !x->rates || !x->places)
+        return -ENOMEM;
+    memset(x->slot_of, -1, (size_t)n * sizeof(*x->slot_of));
+
+    int r = places_fill(x, n);
+    if (r < 0)
+        return r;
+    r = block_find(x);
+    if (r < 0)
+        return r;
+    x->slot_bytes = slot_room(x, n);
+    x->n_slots = bytes / x->slot_bytes < (uint64_t)n ? (size_t)(bytes / x->slot_bytes) : (size_t)n;
+    if (x->n_slots < SLOTS_MIN) {
+        *ret_least = SLOTS_MIN * x->slot_bytes;
+        return -ENOSPC;
+    }
+    r = slots_init(x);
+    if (r < 0)
+        return r;
+    mapping_forget(x, n);
+    x->stats.slots = x->n_slots;
+    x->stats.slot_bytes = x->slot_bytes;
+    return ring_new(&x->ring);
+}
+
+int experts_new(const Model *model, uint64_t bytes, Experts **ret_experts, uint64_t *ret_least)
+{
+    _cleanup_(experts_freep) Experts *x = calloc(1, sizeof(*x));
+
+    if (!x)
+        return -ENOMEM;
+    x->model = model;
+    int r = experts_init(x, bytes, ret_least);
+    if (r < 0)
+        return r;
+    *ret_experts = steal_ptr(&x);
+    return 0;
+}
+
+Experts *experts_free(Experts *x)
+{
+    if (!x)
+        return NULL;
+    ring_free(x->ring); /* reads into the arena end first */
+    for (uint32_t i = 0; i < x->n_files; i++)
+        close(x->files[i].fd);
+    if (x->arena)
+        munmap(x->arena, x->arena_bytes);
+    free(x->slots);
+    free(x->slot_of);
+    free(x->rates);
+    free(x->places);
+    free(x);
+    return NULL;
+}
+
+/* The slot to give up: a free one, else of those not expected from step `step` on the one whose
+ * expert is used least of late. NULL when that is used in more than `rate` of the forwards, or all
+ * are in use. */
+static Slot *slot_choose(Experts *x, uint64_t step, float rate)
+{
+    Slot *best = NULL;
+
+    for (size_t i = 0; i < x->n_slots; i++) {
+        Slot *s = &x->slots[i];
+
+        if (s->state == SLOT_FREE)
+            return s;
+        if (s->state != SLOT_READY || s->pinned || s->expected >= step)
+            continue;
+        if (x->rates[s->expert] < rate) {
+            rate = x->rates[s->expert];
+            best = s;
+        }
+    }
+    return best;
+}
+
+/* Starts to read an expert into a slot. */
+static void slot_fill(Experts *x, Slot *s, int32_t index)
+{
+    const ExpertWeights *from = mapped(x->model, index);
+    Tensor *to[] = {&s->weights.gate, &s->weights.up, &s->weights.down};
+    char *at = s->data;
+
+    if (s->expert >= 0)
+        x->slot_of[s->expert] = -1;
+    s->expert = index;
+    s->state = SLOT_READING;
+    s->reading = PARTS;
+    s->error = 0;
+    x->slot_of[index] = (int32_t)(s - x->slots);
+    for (int part = 0; part < PARTS; part++) {
+        const Tensor *t = expert_part(from, part);
+        const Place *p = &x->places[index * PARTS + part];
+        size_t skip = p->offset % x->block;
+        size_t size = (skip + tensor_bytes(t) + x->block - 1) / x->block * x->block;
+
+        *to[part] = *t;
+        to[part]->data = at + skip;
+        ring_read(x->ring, x->files[p->file].fd, p->offset - skip, at, size,
+                  (uint64_t)(s - x->slots) * PARTS + (uint64_t)part);
+        at += part_room(x, t);
+        x->stats.read_bytes += size;
+    }
+}
+
+/* Books a part that is there. The last block of a file may be short. */
+static void part_finish(Experts *x, uint64_t tag, int result)
+{
+    Slot *s = &x->slots[tag / PARTS];
+    int part = (int)(tag % PARTS);
+    const Tensor *t = expert_part(&s->weights, part);
+    const Place *p = &x->places[s->expert * PARTS + part];
+    const File *f = &x->files[p->file];
+
+    if (result < 0 || (size_t)result < p->offset % x->block + tensor_bytes(t))
+        s->error = -EIO;
+    if (!f->direct)
+        (void)posix_fadvise(f->fd, (off_t)p->offset, (off_t)tensor_bytes(t), POSIX_FADV_DONTNEED);
+    if (--s->reading > 0)
+        return;
+    s->state = SLOT_READY;
+    if (s->error) {
+        x->slot_of[s->expert] = -1;
+        s->expert = -1;
+        s->state = SLOT_FREE;
+    }
+}
+
+/* Everything that is done by now; with `wait`, at least one part. */
+static bool reap(Experts *x, bool wait)
+{
+    uint64_t tag;
+    int result;
+    bool any = false;
+
+    while (ring_next(x->ring, wait && !any, &tag, &result)) {
+        part_finish(x, tag, result);
+        any = true;
+    }
+    return any;
+}
+
+/* A slot for an expert that is needed, which waits for one that is still read if it must. */
+static Slot *slot_take(Experts *x, int32_t index)
+{
+    int32_t at = x->slot_of[index];
+
+    if (at >= 0) {
+        Slot *s = &x->slots[at];
+
+        x->stats.ahead += s->ahead && s->state == SLOT_READY;
+        x->stats.resident += !s->ahead && s->state == SLOT_READY;
+        s->late = s->state == SLOT_READING;
+        s->ahead = false;
+        return s;
+    }
+    if (ring_room(x->ring) < PARTS)
+        return NULL;
+    Slot *s = slot_choose(x, x->step, 2);
+    if (!s)
+        s = slot_choose(x, UINT64_MAX, 2);
+    if (!s)
+        return NULL;
+    slot_fill(x, s, index);
+    s->late = true;
+    s->ahead = false;
+    return s;
+}
+
+/* What the layer will use and is there must not make room for what is not. */
+static void units_expect(Experts *x, uint32_t layer, const int32_t *unit_first, size_t begin,
+                         size_t n_units)
+{
+    uint32_t n_shared = x->model->config.n_shared;
+
+    for (size_t unit = begin < n_shared ? n_shared : begin; unit < n_units; unit++) {
+        int32_t at = x->slot_of[expert_index(x, layer, unit - n_shared)];
+
+        if (at >= 0 && unit_first[unit] < unit_first[unit + 1])
+            x->slots[at].expected = x->step;
+    }
+}
+
+size_t experts_begin(Experts *x, uint32_t layer, const int32_t *unit_first, size_t begin,
+                     size_t n_units)
+{
+    uint32_t n_shared = x->model->config.n_shared;
+    size_t taken = 0, unit;
+
+    x->step++;
+    reap(x, false);
+    units_expect(x, layer, unit_first, begin, n_units);
+    for (unit = begin; unit < n_units; unit++) {
+        if (unit < n_shared || unit_first[unit] == unit_first[unit + 1])
+            continue;
+        Slot *s = slot_take(x, expert_index(x, layer, unit - n_shared));
+        /* The first one must have a slot, and gets one once reads ahead are done. */
+        while (!s && taken == 0 && reap(x, true))
+            s = slot_take(x, expert_index(x, layer, unit - n_shared));
+        if (!s)
+            break;
+        s->pinned = true;
+        x->stats.late += s->late;
+        taken++;
+    }
+    ring_submit(x->ring);
+    return unit;
+}
+
+static const Slot *unit_slot(const Experts *x, uint32_t layer, size_t unit)
+{
+    int32_t at = x->slot_of[expert_index(x, layer, unit - x->model->config.n_shared)];
+
+    return at < 0 ? NULL : &x->slots[at];
+}
+
+bool experts_late(const Experts *x, uint32_t layer, size_t unit)
+{
+    if (unit < x->model->config.n_shared)
+        return false;
+    const Slot *s = unit_slot(x, layer, unit);
+    return !s || s->late;
+}
+
+static bool pinned_reading(const Experts *x)
+{
+    for (size_t i = 0; i < x->n_slots; i++)
+        if (x->slots[i].pinned && x->slots[i].state == SLOT_READING)
+            return true;
+    return false;
+}
+
+int experts_wait(Experts *x)
+{
+    while (pinned_reading(x))
+        if (!reap(x, true))
+            return -EIO;
+    for (size_t i = 0; i < x->n_slots; i++)
+        if (x->slots[i].pinned && x->slots[i].state != SLOT_READY)
+            return -EIO;
+    return 0;
+}
+
+const ExpertWeights *experts_unit(const Experts *x, uint32_t layer, size_t unit)
+{
+    const Slot *s;
+
+    if (unit < x->model->config.n_shared)
+        return &x->model->layers[layer].units[unit];
+    s = unit_slot(x, layer, unit);
+    assert(s && s->state == SLOT_READY);
+    return &s->weights;
+}
+
+void experts_end(Experts *x)
+{
+    for (size_t i = 0; i < x->n_slots; i++)
+        x->slots[i].pinned = x->slots[i].late = false;
+}
+
+void experts_expect(Experts *x, uint32_t layer, const int32_t *chosen, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int32_t index = expert_index(x, layer, (size_t)chosen[i]);
+        int32_t at = x->slot_of[index];
+
+        if (at >= 0) {
+            x->slots[at].expected = x->step + 1;
+            continue;
+        }
+        Slot *s = ring_room(x->ring) < PARTS ? NULL : slot_choose(x, x->step, EXPECTED_RATE);
+        if (!s)
+            continue;
+        slot_fill(x, s, index);
+        s->ahead = true;
+        s->expected = x->step + 1;
+    }
+    ring_submit(x->ring);
+}
+
+void experts_used(Experts *x, uint32_t layer, const int32_t *unit_first, size_t n_units)
+{
+    uint32_t n_shared = x->model->config.n_shared;
+    float *rates = x->rates + expert_index(x, layer, 0);
+
+    for (size_t unit = n_shared; unit < n_units; unit++) {
+        bool used = unit_first[unit] < unit_first[unit + 1];
+
+        rates[unit - n_shared] += FORGETTING * ((used ? 1.0f : 0.0f) - rates[unit - n_shared]);
+    }
+}
+
+void experts_stats(const Experts *x, ExpertStats *ret_stats)
+{
+    *ret_stats = x->stats;
+}
