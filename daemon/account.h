@@ -2,7 +2,8 @@
 
 /*
  * What one uid has under way, over all its connections: for its share of memory and readers, and
- * for taking turns. One reference a job or a reader. The loop's thread only, but for worker_turn.
+ * for taking turns. One reference a job or a reader. The loop's thread only, but for the turns that
+ * say so.
  */
 
 #include <stdint.h>
@@ -17,6 +18,7 @@ typedef struct Account {
     unsigned readers;     /* threads that read its descriptors */
     uint64_t intake_turn; /* when the media helper last worked for it */
     uint64_t worker_turn; /* the same of the worker, under its lock */
+    uint64_t index_turn;  /* and of the index, under its lock */
     uint64_t told_usec;   /* when a trouble of its was last logged */
 } Account;
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/context.h"
+
 static int fail_model(Failure *f, int error)
 {
     if (error == -EIO)
@@ -16,10 +18,9 @@ static int fail_model(Failure *f, int error)
 }
 
 /* Tokens of a text, cut to what the encoder reads if the client allows it. */
-static int text_tokens(Job *j, Runtime *r, size_t text, const int32_t **ret_ids, size_t *ret_n)
+static int text_tokens(Job *j, Runtime *r, const String *s, Truncate truncate, size_t text,
+                       const int32_t **ret_ids, size_t *ret_n)
 {
-    const String *s = &j->args->texts[text];
-    Truncate truncate = j->args->options.truncate;
     size_t n, most = ENCODER_TEXT_TOKENS;
     int e = tokenizer_encode(model_tokenizer(r->model), s->data, s->length, r->ids,
                              LIMIT_TEXT_BYTES, &n);
@@ -40,12 +41,13 @@ static int text_tokens(Job *j, Runtime *r, size_t text, const int32_t **ret_ids,
     return 0;
 }
 
-static int encode_text(Job *j, Runtime *r, size_t text, float *vector)
+static int encode_string(Job *j, Runtime *r, const String *s, Truncate truncate, size_t text,
+                         float *vector)
 {
     const int32_t *ids = NULL;
     Encoded encoded;
     size_t n = 0;
-    int e = text_tokens(j, r, text, &ids, &n);
+    int e = text_tokens(j, r, s, truncate, text, &ids, &n);
 
     if (e < 0)
         return e;
@@ -59,13 +61,35 @@ static int encode_text(Job *j, Runtime *r, size_t text, float *vector)
     return 0;
 }
 
+/* Of a collection's items, one that cannot be encoded is left out. */
+static int encode_text(Job *j, Runtime *r, size_t text, float *vector)
+{
+    ErrorCode *status = &j->index.statuses[text];
+    int e;
+
+    if (job_is_batch(j) && *status != ERROR_NONE)
+        return 0;
+    e = encode_string(j, r, &j->args->texts[text], job_truncate(j, text), text, vector);
+    if (e >= 0 || !job_is_batch(j) || j->failure.code == ERROR_DEVICE_LOST)
+        return e;
+    *status = j->failure.code;
+    j->failure.code = ERROR_NONE;
+    return 0;
+}
+
+/* What is searched for to answer a question; of a long one, its beginning. */
+int job_encode_question(Job *j, Runtime *r)
+{
+    return encode_string(j, r, &j->args->question, TRUNCATE_HEAD, 0, j->index.question);
+}
+
 static int encode_media(Job *j, Runtime *r, Prompt *prompt, Media *m, float *vector)
 {
     ImageView image = {m->rgb, m->width, m->height};
     AudioView audio = {m->samples, m->n_samples};
     Encoded encoded;
     int e = m->kind == MEDIA_IMAGE
-                ? encoders_image(r->encoders, &image, j->args->options.high_detail, &encoded)
+                ? encoders_image(r->encoders, &image, job_high_detail(j, j->n_encoded), &encoded)
                 : encoders_audio(r->encoders, &audio, &encoded);
 
     if (e >= 0)
@@ -80,10 +104,10 @@ static int encode_media(Job *j, Runtime *r, Prompt *prompt, Media *m, float *vec
     return 0;
 }
 
-/* One bad item spoils a question, but not a batch of EmbedMedia. */
+/* One bad item spoils a question, but not a batch. */
 static int encode_medium(Job *j, Runtime *r, Prompt *prompt, size_t i, float *vector)
 {
-    Failure *failure = j->kind == WORK_EMBED_MEDIA ? &j->failures[i] : &j->failure;
+    Failure *failure = job_is_batch(j) ? &j->failures[i] : &j->failure;
     int e;
 
     if (j->failures[i].code != ERROR_NONE)
@@ -150,7 +174,7 @@ int job_encode_begin(Job *j, Runtime *r, Prompt *prompt)
     return e < 0 ? fail_model(&j->failure, e) : 0;
 }
 
-int job_encode_end(Job *j, Runtime *r, Prompt *prompt)
+int job_encode_end(Job *j, Runtime *r, Prompt *prompt, size_t position)
 {
     const String *question = &j->args->question;
     size_t before;
@@ -161,7 +185,9 @@ int job_encode_end(Job *j, Runtime *r, Prompt *prompt)
     if (j->kind != WORK_ASK)
         return 0;
     before = prompt->n;
-    e = splice_question(r->splice, prompt, question->data, question->length);
+    e = *j->args->collection.name
+            ? context_append(j, r, prompt, position)
+            : splice_question(r->splice, prompt, question->data, question->length);
     if (e < 0)
         return fail_model(&j->failure, e);
     j->tokens += prompt->n - before;

@@ -146,7 +146,7 @@ static int entry_open(Entry *e, Failure *failure)
 }
 
 /* The medium at hand is through, or has failed: goes on with the next. One bad medium spoils a
- * question, but not a batch of EmbedMedia. */
+ * question, but not a batch. */
 static void entry_advance(Entry *e, const Failure *failed)
 {
     Job *j = e->job;
@@ -154,7 +154,7 @@ static void entry_advance(Entry *e, const Failure *failed)
 
     for (;;) {
         entry_clear(e);
-        if (failed && j->kind != WORK_EMBED_MEDIA) {
+        if (failed && !job_is_batch(j)) {
             j->failure = *failed;
             break;
         }
@@ -320,12 +320,14 @@ static int entry_decode(Entry *e, Failure *failure)
 {
     static const MediaKind kinds[] = {
         [HINT_ANY] = MEDIA_ANY, [HINT_IMAGE] = MEDIA_IMAGE, [HINT_AUDIO] = MEDIA_AUDIO};
-    const CallOptions *o = &e->job->args->options;
+    size_t i = e->job->n_decoded;
+    const uint32_t *region = job_region(e->job, i);
     const MediaRequest request = {
-        .kind = kinds[e->job->args->media[e->job->n_decoded].hint],
-        .max_patches = o->high_detail ? ENCODER_IMAGE_PATCHES_HIGH : ENCODER_IMAGE_PATCHES_LOW,
-        .region = {o->region[0], o->region[1], o->region[2], o->region[3]},
-        .truncate_audio = o->truncate == TRUNCATE_HEAD,
+        .kind = kinds[e->job->args->media[i].hint],
+        .max_patches =
+            job_high_detail(e->job, i) ? ENCODER_IMAGE_PATCHES_HIGH : ENCODER_IMAGE_PATCHES_LOW,
+        .region = {region[0], region[1], region[2], region[3]},
+        .truncate_audio = job_truncate(e->job, i) == TRUNCATE_HEAD,
     };
     Intake *in = e->intake;
     int r;

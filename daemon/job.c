@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/collection.h"
 #include "engine/base/half.h"
 #include "ipc/memory.h"
 
@@ -31,7 +32,8 @@ const char *job_state_name(JobState state)
 /* What a bulk call holds until its reply: the texts, their vectors, the reply itself. */
 static int charge_bulk(Job *j, Account *account, Failure *failure)
 {
-    uint64_t bytes = j->args->bulk_size + j->n_items * sizeof *j->args->texts +
+    uint64_t bytes = j->args->bulk_size + j->args->n_texts * sizeof *j->args->texts +
+                     j->args->collection.n_items * sizeof *j->args->collection.items +
                      2 * j->n_items * SPACE_LENGTH * sizeof *j->vectors;
     int r;
 
@@ -40,6 +42,94 @@ static int charge_bulk(Job *j, Account *account, Failure *failure)
     if (r < 0)
         j->account = NULL;
     return r;
+}
+
+bool job_has_collection(const Job *j)
+{
+    return j->kind >= WORK_OPEN_COLLECTION || *j->args->collection.name;
+}
+
+bool job_answers(const Job *j)
+{
+    return j->kind == WORK_ASK && !j->searching;
+}
+
+bool job_is_batch(const Job *j)
+{
+    return j->kind == WORK_EMBED_MEDIA || j->kind == WORK_ADD_MEDIA || j->kind == WORK_ADD_TEXT ||
+           j->kind == WORK_REBUILD;
+}
+
+bool job_is_bulk(const Job *j)
+{
+    return j->kind == WORK_EMBED_BULK || j->kind == WORK_REBUILD;
+}
+
+static const ItemInput *item_of(const Job *j, size_t i)
+{
+    return j->args->collection.items ? &j->args->collection.items[i] : NULL;
+}
+
+Truncate job_truncate(const Job *j, size_t i)
+{
+    const ItemInput *item = item_of(j, i);
+
+    return item ? item->truncate : j->args->options.truncate;
+}
+
+bool job_high_detail(const Job *j, size_t i)
+{
+    const ItemInput *item = item_of(j, i);
+
+    return item ? item->high_detail : j->args->options.high_detail;
+}
+
+const uint32_t *job_region(const Job *j, size_t i)
+{
+    const ItemInput *item = item_of(j, i);
+
+    return item ? item->region : j->args->options.region;
+}
+
+/* Media and texts that the model reads; identifiers are none. */
+static size_t count_items(const WorkArgs *args)
+{
+    if (args->kind == WORK_REMOVE || args->kind == WORK_GET || args->kind == WORK_ADD_VECTORS)
+        return 0;
+    return args->n_media + args->n_texts;
+}
+
+static int alloc_items(Job *j)
+{
+    const WorkArgs *args = j->args;
+
+    j->n_items = count_items(args);
+    j->vectors = calloc(j->n_items + 1, SPACE_LENGTH * sizeof *j->vectors);
+    j->truncated = calloc(j->n_items + 1, sizeof *j->truncated);
+    j->scores = calloc(args->n_texts + 1, sizeof *j->scores);
+    j->index.statuses = calloc(args->collection.n_items + 1, sizeof *j->index.statuses);
+    if (!j->vectors || !j->truncated || !j->scores || !j->index.statuses)
+        return -ENOMEM;
+    for (size_t i = 0; i < args->collection.n_items; i++)
+        j->index.statuses[i] = args->collection.items[i].status;
+    return 0;
+}
+
+int job_new_own(WorkArgs *args, Account *account, Job **ret_job)
+{
+    _cleanup_(job_freep) Job *j = calloc(1, sizeof *j);
+
+    if (!j)
+        return -ENOMEM;
+    j->vectors_fd = -1;
+    j->args = args;
+    j->kind = args->kind;
+    j->since_usec = now_usec();
+    if (alloc_items(j) < 0)
+        return -ENOMEM;
+    j->account = account_ref(account);
+    *ret_job = steal_ptr(&j);
+    return 0;
 }
 
 int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret_job,
@@ -55,18 +145,16 @@ int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret
     j->work = work;
     j->args = args;
     j->kind = args->kind;
+    j->searching = j->kind == WORK_ASK && *args->collection.name;
     j->conversation = work_conversation(work);
-    j->n_items = args->n_media + args->n_texts;
+    j->n_items = count_items(args);
     j->max_tokens = args->options.max_tokens ? args->options.max_tokens : default_max_tokens;
     j->since_usec = work_arrived_usec(work);
-    r = j->kind == WORK_EMBED_BULK ? charge_bulk(j, account, failure) : 0;
+    r = args->bulk ? charge_bulk(j, account, failure) : 0;
     if (r < 0)
         return r;
     j->account = account;
-    j->vectors = calloc(j->n_items + 1, SPACE_LENGTH * sizeof *j->vectors);
-    j->truncated = calloc(j->n_items + 1, sizeof *j->truncated);
-    j->scores = calloc(args->n_texts + 1, sizeof *j->scores);
-    if (!j->vectors || !j->truncated || !j->scores) {
+    if (alloc_items(j) < 0) {
         account_ref(account); /* still the caller's */
         return -ENOMEM;
     }
@@ -94,6 +182,10 @@ Job *job_free(Job *j)
     free(j->vectors);
     free(j->truncated);
     free(j->scores);
+    index_records_free(&j->index.records);
+    index_texts_free(j->index.texts, j->index.n_texts);
+    free(j->index.statuses);
+    free(j->index.list);
     free(j);
     return NULL;
 }
@@ -215,8 +307,10 @@ void job_finish(Job *j)
 
     if (j->failure.code != ERROR_NONE)
         work_fail(j->work, j->failure.code, j->failure.message);
+    else if (j->kind >= WORK_OPEN_COLLECTION)
+        collection_finish(j, &info);
     else if (j->kind == WORK_LOAD)
-        work_finish_load(j->work);
+        work_finish_empty(j->work);
     else if (j->kind == WORK_ASK)
         work_finish_answer(j->work, j->finish, &info);
     else if (j->kind == WORK_CLASSIFY)

@@ -2,11 +2,13 @@
 
 /*
  * One accepted call on its way: received, decoding (the media helper), encoding, prefill, decode,
- * done. Calls that want vectors end after encoding.
+ * done. Calls that want vectors end after encoding. Calls about a collection go to the index next,
+ * or at once when there is nothing to encode; a question about one is encoded, searched for, and
+ * then goes to the worker again with what was found.
  *
  * A job has one owner at a time: the loop's thread until worker_submit(), then the worker until it
- * posts the end, then the loop again. What both touch meanwhile is atomic or under the worker's
- * lock.
+ * posts the end, then the loop again; and so with the index's thread. What two touch meanwhile is
+ * atomic or under the owner's lock.
  */
 
 #include <stdatomic.h>
@@ -17,6 +19,7 @@
 #include "daemon/conversation.h"
 #include "daemon/runtime.h"
 #include "encoders/media/media.h"
+#include "fusion/index.h"
 #include "ipc/handlers.h"
 
 typedef enum JobState {
@@ -29,18 +32,36 @@ typedef enum JobState {
 } JobState;
 
 #define JOB_OUTBOX_SIZE 4096
+#define REBUILD_TEXTS   64 /* encoded between two visits to the index */
 
 typedef struct Job Job;
 typedef TAILQ_HEAD(JobList, Job) JobList;
 
+/* What the index is asked for and has said. */
+typedef struct JobIndex {
+    ErrorCode *statuses;          /* [collection.n_items], of what is added */
+    float question[SPACE_LENGTH]; /* of an answer */
+    IndexRecords records;
+    bool used[LIMIT_SOURCES]; /* which of them the answer was given */
+    bool told;                /* the client knows them */
+    bool more;
+    uint64_t count;
+    IndexCollection *list;
+    size_t n_list;
+    IndexText *texts; /* of a rebuild: those that are being encoded */
+    size_t n_texts;
+} JobIndex;
+
 typedef struct Job {
     TAILQ_ENTRY(Job) link; /* of the intake, then of the worker's queue */
-    Work *work;            /* borrowed until the end */
+    Work *work;            /* borrowed until the end; NULL: a rebuild, which nobody waits for */
     WorkArgs *args;
     WorkKind kind;
     Account *account;
     atomic_bool cancelled, paused;
-    bool at_worker; /* the loop's note of who owns it */
+    bool at_worker, at_index; /* the loop's notes of who owns it */
+    bool searching;           /* an answer's question, before what it is about is found */
+    JobIndex index;
 
     JobState state;
     uint64_t since_usec, queued_usec, computed_usec; /* since: of the last switch between them */
@@ -82,8 +103,23 @@ typedef struct Job {
 /* The account's reference is taken over on success. -ENOMEM, or -EBADMSG with the failure set. */
 int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret_job,
             Failure *failure);
+/* The same of the service's own; args are borrowed until the end. */
+int job_new_own(WorkArgs *args, Account *account, Job **ret_job);
 Job *job_free(Job *j);
 DEFINE_CLEANUP(Job *, job_free);
+
+/* Whether it is about a collection; needs the index. */
+bool job_has_collection(const Job *j);
+/* Whether text is wanted of it, in this pass of the worker's. */
+bool job_answers(const Job *j);
+/* One bad medium or text spoils that item only. */
+bool job_is_batch(const Job *j);
+/* Nobody is kept waiting by it. */
+bool job_is_bulk(const Job *j);
+/* Options of one item: of a collection's items they stand with each. */
+Truncate job_truncate(const Job *j, size_t i);
+bool job_high_detail(const Job *j, size_t i);
+const uint32_t *job_region(const Job *j, size_t i);
 
 /* Time until now counts as queued; from now on as computed, or the other way round. */
 void job_begin_computing(Job *j);

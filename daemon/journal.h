@@ -23,6 +23,8 @@
 #define EVENT_CONFIG_REFUSED "5d9f1a4e8c0b4f6aa6d27a0c61f3e109"
 #define EVENT_MODEL_UNLOADED "5d9f1a4e8c0b4f6aa6d27a0c61f3e10b"
 #define EVENT_HUNG           "5d9f1a4e8c0b4f6aa6d27a0c61f3e10a"
+#define EVENT_CORRUPT        "5d9f1a4e8c0b4f6aa6d27a0c61f3e10c"
+#define EVENT_REBUILT        "5d9f1a4e8c0b4f6aa6d27a0c61f3e10d"
 
 /* Fields left NULL or 0 are not written. */
 typedef struct JournalEvent {

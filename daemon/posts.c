@@ -90,6 +90,7 @@ bool posts_take(Posts *p, Post *ret_post)
         ret_post->state = j->told_state;
         ret_post->progress = j->told_progress;
         ret_post->ended = j->ended;
+        j->ended = false;
     }
     pthread_mutex_unlock(&p->lock);
     return j != NULL;

@@ -12,11 +12,15 @@
 #include <systemd/sd-daemon.h>
 
 #include "daemon/catalog.h"
+#include "daemon/collection.h"
+#include "daemon/collections.h"
 #include "daemon/config.h"
 #include "daemon/intake.h"
 #include "daemon/journal.h"
 #include "daemon/models.h"
 #include "daemon/notify.h"
+#include "daemon/rebuild.h"
+#include "daemon/state.h"
 #include "daemon/worker.h"
 #include "ipc/server.h"
 
@@ -33,8 +37,10 @@ struct Service {
     Server *server;
     Intake *intake;
     Worker *worker;
+    Collections *collections;
+    Rebuild *rebuild; /* one at a time; NULL: none */
     Accounts accounts;
-    sd_event_source *posts_source, *watchdog_source;
+    sd_event_source *posts_source, *index_source, *watchdog_source;
     WorkerStatus status;
     char config_error[CONFIG_ERROR_MAX + 64];
     unsigned n_jobs;
@@ -70,10 +76,13 @@ static void tell_failure(const Job *j)
 {
     static const JournalEvent quota = {.level = LOG_LEVEL_NOTICE, .message_id = EVENT_QUOTA};
     static const JournalEvent decode = {.level = LOG_LEVEL_INFO, .message_id = EVENT_DECODE_FAILED};
+    static const JournalEvent corrupt = {.level = LOG_LEVEL_ERROR, .message_id = EVENT_CORRUPT};
     static const JournalEvent cancelled = {.level = LOG_LEVEL_DEBUG, .message_id = EVENT_CANCELLED};
     ErrorCode code = j->failure.code;
 
-    if (code == ERROR_QUOTA_EXCEEDED)
+    if (code == ERROR_INDEX_CORRUPT)
+        tell(j->account, &corrupt, j->work, "The index of a user is damaged.");
+    else if (code == ERROR_QUOTA_EXCEEDED)
         tell(j->account, &quota, j->work, "A user has reached a quota.");
     else if (code == ERROR_DECODE_FAILED || code == ERROR_UNSUPPORTED_MEDIA)
         tell(j->account, &decode, j->work, "Media could not be decoded.");
@@ -140,6 +149,57 @@ static void finish(Service *s, Job *j)
         sd_event_exit(s->event, s->stop_status);
 }
 
+/* Another model has made a collection's vectors; the next call tries again when this one cannot. */
+static void rebuild_start(Service *s, const Job *j)
+{
+    Job *job;
+
+    if (s->rebuild || s->stopping || j->args->collection.model || !*j->digest)
+        return;
+    if (rebuild_new(&j->args->collection, j->digest, j->account, &s->rebuild) < 0) {
+        s->rebuild = NULL;
+        return;
+    }
+    job = rebuild_job(s->rebuild);
+    s->n_jobs++;
+    job->at_index = true;
+    collections_submit(s->collections, job);
+}
+
+static void rebuild_end(Service *s, const Job *j)
+{
+    if (j->failure.code == ERROR_NONE)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
+                                      .message_id = EVENT_REBUILT,
+                                      .uid = j->account->uid,
+                                      .has_uid = true},
+                      "A collection has the vectors of another model now.");
+    s->rebuild = rebuild_free(s->rebuild);
+    s->n_jobs--;
+    if (s->stopping && s->n_jobs == 0)
+        sd_event_exit(s->event, s->stop_status);
+}
+
+static void to_worker(Service *s, Job *j)
+{
+    j->at_index = false;
+    j->at_worker = true;
+    worker_submit(s->worker, j);
+}
+
+static void to_index(Service *s, Job *j)
+{
+    j->at_worker = false;
+    j->at_index = true;
+    collections_submit(s->collections, j);
+}
+
+/* Whether the model has anything to do for it. */
+static bool needs_worker(const Job *j)
+{
+    return !job_has_collection(j) || j->searching || j->n_items > 0;
+}
+
 /* The intake gives a job back: decoded, or over. */
 static void on_intake_done(void *userdata, Job *j)
 {
@@ -147,12 +207,43 @@ static void on_intake_done(void *userdata, Job *j)
 
     if (j->state == JOB_DECODING)
         job_begin_waiting(j);
-    if (j->failure.code != ERROR_NONE) {
+    if (j->failure.code != ERROR_NONE)
         finish(s, j);
-        return;
+    else if (needs_worker(j))
+        to_worker(s, j);
+    else {
+        strcpy(j->digest, s->status.digest);
+        to_index(s, j);
     }
-    j->at_worker = true;
-    worker_submit(s->worker, j);
+}
+
+/* The worker gives it back. */
+static void on_worker_done(Service *s, Job *j)
+{
+    bool encoded = j->failure.code == ERROR_NONE && job_has_collection(j);
+
+    if (encoded && (j->kind != WORK_ASK || j->searching))
+        to_index(s, j);
+    else if (j->kind == WORK_REBUILD)
+        rebuild_end(s, j);
+    else
+        finish(s, j);
+}
+
+/* The index gives it back. */
+static void on_index_done(Service *s, Job *j)
+{
+    bool good = j->failure.code == ERROR_NONE;
+
+    if (j->failure.code == ERROR_MODEL_MISMATCH && j->kind != WORK_REBUILD)
+        rebuild_start(s, j);
+    if (good && (j->searching || (j->kind == WORK_REBUILD && j->index.n_texts > 0))) {
+        j->searching = false;
+        to_worker(s, j);
+    } else if (j->kind == WORK_REBUILD)
+        rebuild_end(s, j);
+    else
+        finish(s, j);
 }
 
 static int check_options(const WorkArgs *args, Failure *failure)
@@ -202,7 +293,7 @@ static void cancel(void *userdata, Work *w)
     Service *s = userdata;
     Job *j = work_job(w);
 
-    if (j->at_worker) {
+    if (j->at_worker || j->at_index) { /* the index looks when its turn comes */
         atomic_store(&j->cancelled, true);
         worker_wake(s->worker);
         return;
@@ -270,7 +361,7 @@ static void get_status(void *userdata, ServiceStatus *ret_status)
         .state = names[s->status.state],
         .backend = s->status.backend,
         .degraded_reason = *s->status.reason ? s->status.reason : s->config_error,
-        .queue_depth = s->n_jobs,
+        .queue_depth = s->n_jobs - (s->rebuild != NULL),
     };
 }
 
@@ -345,12 +436,14 @@ static void post_deliver(Service *s, const Post *p)
 {
     Job *j = p->job;
 
+    if (job_answers(j) && job_has_collection(j) && p->state >= JOB_PREFILL)
+        collection_tell_sources(j);
     if (j->kind == WORK_ASK && p->state != JOB_RECEIVED)
         work_progress(j->work, job_state_name(p->state), p->progress);
     if (p->length > 0)
         work_text(j->work, p->text, p->length);
     if (p->ended)
-        finish(s, j);
+        on_worker_done(s, j);
     else if (p->length > JOB_OUTBOX_SIZE / 2)
         worker_wake(s->worker); /* it may be waiting for room */
 }
@@ -365,6 +458,18 @@ static int on_posts(sd_event_source *source, int fd, uint32_t events, void *user
     status_update(s);
     while (posts_take(worker_posts(s->worker), &post))
         post_deliver(s, &post);
+    return 0;
+}
+
+static int on_index_posts(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+    Service *s = userdata;
+    Post post;
+
+    (void)source, (void)fd, (void)events;
+    posts_clear(collections_posts(s->collections));
+    while (posts_take(collections_posts(s->collections), &post))
+        on_index_done(s, post.job);
     return 0;
 }
 
@@ -454,7 +559,23 @@ void service_stop(Service *s, int status)
     s->stop_status = status;
     if (s->n_jobs == 0)
         sd_event_exit(s->event, status);
+    if (s->rebuild)
+        atomic_store(&rebuild_job(s->rebuild)->cancelled, true);
     server_cancel_all(s->server);
+    worker_wake(s->worker);
+}
+
+static int open_collections(Service *s, bool user)
+{
+    _cleanup_free_ char *folder = NULL;
+    int r = state_folder(user, &folder);
+
+    if (r >= 0 || r == -ENOENT) /* without a home there is all but an index */
+        r = collections_new(folder, s->config.cpu_mask, &s->collections);
+    if (r >= 0)
+        r = sd_event_add_io(s->event, &s->index_source, collections_posts(s->collections)->fd,
+                            EPOLLIN, on_index_posts, s);
+    return r;
 }
 
 static int service_open(Service *s)
@@ -476,6 +597,8 @@ static int service_open(Service *s)
     if (r >= 0)
         r = sd_event_add_io(s->event, &s->posts_source, worker_posts(s->worker)->fd, EPOLLIN,
                             on_posts, s);
+    if (r >= 0)
+        r = open_collections(s, user);
     if (r >= 0)
         r = intake_new(s->event, s->options.media_helper, &intake_events, &s->intake);
     if (r >= 0)
@@ -527,6 +650,7 @@ Service *service_free(Service *s)
         return NULL;
     assert(s->n_jobs == 0);
     sd_event_source_disable_unref(s->posts_source);
+    sd_event_source_disable_unref(s->index_source);
     sd_event_source_disable_unref(s->watchdog_source);
     if (s->server)
         journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_STOPPED},
@@ -535,6 +659,7 @@ Service *service_free(Service *s)
     catalog_free(s->catalog);
     intake_free(s->intake);
     worker_free(s->worker);
+    collections_free(s->collections);
     model_folders_deinit(&s->folders);
     notify_free(s->notify);
     sd_event_unref(s->event);

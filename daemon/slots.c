@@ -70,8 +70,8 @@ bool slots_welcome(const Slots *s, const Job *j)
     unsigned n = 0;
 
     for (size_t i = 0; i < RUNTIME_SLOTS; i++)
-        n += s->slots[i].job && s->slots[i].job->kind == WORK_EMBED_BULK;
-    return j->kind != WORK_EMBED_BULK || n < BULK_SLOTS;
+        n += s->slots[i].job && job_is_bulk(s->slots[i].job);
+    return !job_is_bulk(j) || n < BULK_SLOTS;
 }
 
 static bool slot_waits(const Slots *s, const Slot *slot)
@@ -207,7 +207,7 @@ void slots_admit(Slots *s, Job *j)
     j->state = JOB_ENCODING;
     slot->job = j;
     slot->turn = ++s->turn;
-    if (j->kind != WORK_ASK)
+    if (!job_answers(j))
         return;
     if (j->conversation && !can_continue(j->conversation, r))
         slot_fail(s, slot, ERROR_MODEL_UNAVAILABLE,
@@ -236,7 +236,7 @@ static void slot_encoded(Slots *s, Slot *slot)
 
     if (j->kind == WORK_EMBED_BULK && job_seal_vectors(j) < 0)
         failure_set(&j->failure, ERROR_NO_MEMORY, "Out of memory.");
-    if (job_encode_end(j, s->runtime, &slot->prompt) < 0 || j->kind != WORK_ASK) {
+    if (job_encode_end(j, s->runtime, &slot->prompt, slot->base) < 0 || j->kind != WORK_ASK) {
         slot_end(s, slot);
         return;
     }
@@ -255,8 +255,13 @@ static void slot_encoded(Slots *s, Slot *slot)
 static void slot_encode(Slots *s, Slot *slot, uint64_t until)
 {
     Job *j = slot->job;
-    Prompt *prompt = j->kind == WORK_ASK ? &slot->prompt : NULL;
+    Prompt *prompt = job_answers(j) ? &slot->prompt : NULL;
 
+    if (j->searching) {
+        (void)job_encode_question(j, s->runtime);
+        slot_end(s, slot);
+        return;
+    }
     while (j->n_encoded < j->n_items) {
         if (job_encode_next(j, s->runtime, prompt) < 0) {
             slot_end(s, slot);
@@ -276,8 +281,7 @@ void slots_encode(Slots *s)
     for (unsigned bulk = 0; bulk < 2; bulk++)
         for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
             Slot *slot = &s->slots[i];
-            if (slot->job && slot->job->state == JOB_ENCODING &&
-                (slot->job->kind == WORK_EMBED_BULK) == bulk)
+            if (slot->job && slot->job->state == JOB_ENCODING && job_is_bulk(slot->job) == bulk)
                 slot_encode(s, slot, until);
         }
 }

@@ -96,11 +96,20 @@ void matrix_close(Matrix *m)
         munmap(m->map, ROWS_BYTES);
     if (m->vectors)
         munmap((void *)m->vectors, VECTORS_BYTES);
-    if (m->rows_fd >= 0)
-        close(m->rows_fd);
-    if (m->vectors_fd >= 0)
-        close(m->vectors_fd);
     *m = (Matrix){0};
+}
+
+/* The two files, open only while something is written: many collections need no descriptors. */
+typedef struct Files {
+    int rows, vectors;
+} Files;
+
+static void files_close(Files *f)
+{
+    if (f->rows >= 0)
+        close(f->rows);
+    if (f->vectors >= 0)
+        close(f->vectors);
 }
 
 typedef struct Names {
@@ -148,22 +157,23 @@ static int write_all(int fd, const void *data, size_t size, uint64_t at)
     return 0;
 }
 
-static int write_header(const Matrix *m)
+static int write_header(const Files *f, const Matrix *m)
 {
     const Header h = {MAGIC, m->collection, m->generation, m->n, m->n_dead, m->sum, {0}};
 
-    return write_all(m->rows_fd, &h, sizeof h, 0);
+    return write_all(f->rows, &h, sizeof h, 0);
 }
 
-static int append(Matrix *m, const MatrixRow *rows, const uint8_t *vectors, size_t n)
+static int append(const Files *f, Matrix *m, const MatrixRow *rows, const uint8_t *vectors,
+                  size_t n)
 {
     int r;
 
     if (n > ROWS_MAX - m->n)
         return -EDQUOT;
-    r = write_all(m->vectors_fd, vectors, n * INDEX_VECTOR, m->n * INDEX_VECTOR);
+    r = write_all(f->vectors, vectors, n * INDEX_VECTOR, m->n * INDEX_VECTOR);
     if (r >= 0)
-        r = write_all(m->rows_fd, rows, n * sizeof *rows, ROWS_AT + m->n * sizeof *rows);
+        r = write_all(f->rows, rows, n * sizeof *rows, ROWS_AT + m->n * sizeof *rows);
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++)
@@ -187,7 +197,7 @@ static const MatrixRow *find_row(const Matrix *m, int64_t id)
     return low < m->n && m->rows[low].id == id ? &m->rows[low] : NULL;
 }
 
-static int bury(Matrix *m, int64_t id)
+static int bury(const Files *f, Matrix *m, int64_t id)
 {
     const MatrixRow *row = find_row(m, id);
     MatrixRow dead;
@@ -198,15 +208,14 @@ static int bury(Matrix *m, int64_t id)
     dead.dead = 1;
     m->sum += dead_sum(row);
     m->n_dead++;
-    return write_all(m->rows_fd, &dead, sizeof dead,
+    return write_all(f->rows, &dead, sizeof dead,
                      ROWS_AT + (uint64_t)(row - m->rows) * sizeof dead);
 }
 
-static int map(Matrix *m)
+static int map(const Files *f, Matrix *m)
 {
-    void *rows = mmap(NULL, ROWS_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, m->rows_fd, 0);
-    void *vectors =
-        mmap(NULL, VECTORS_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, m->vectors_fd, 0);
+    void *rows = mmap(NULL, ROWS_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, f->rows, 0);
+    void *vectors = mmap(NULL, VECTORS_BYTES, PROT_READ, MAP_SHARED | MAP_NORESERVE, f->vectors, 0);
 
     m->map = rows == MAP_FAILED ? NULL : rows;
     m->vectors = vectors == MAP_FAILED ? NULL : vectors;
@@ -223,32 +232,41 @@ static bool size_is(int fd, uint64_t least)
     return fstat(fd, &st) == 0 && (uint64_t)st.st_size >= least;
 }
 
-static int open_files(Index *x, Matrix *m, int flags)
+static int open_files(Index *x, int64_t collection, int flags, Files *ret_files)
 {
-    Names names = names_of(m->collection);
+    Names names = names_of(collection);
+    Files f = {-1, -1};
 
     flags |= O_RDWR | O_CLOEXEC | O_NOFOLLOW;
-    m->rows_fd = openat(x->folder_fd, names.rows, flags, 0600);
-    m->vectors_fd = m->rows_fd < 0 ? -1 : openat(x->folder_fd, names.vectors, flags, 0600);
-    return m->vectors_fd < 0 ? -errno : 0;
+    f.rows = openat(x->folder_fd, names.rows, flags, 0600);
+    if (f.rows >= 0)
+        f.vectors = openat(x->folder_fd, names.vectors, flags, 0600);
+    if (f.vectors < 0) {
+        int r = -errno;
+        files_close(&f);
+        return r;
+    }
+    *ret_files = f;
+    return 0;
 }
 
 /* The files as they were left; -ESTALE: they are not those of this generation. */
 static int reopen(Index *x, Matrix *m, int64_t collection, int64_t generation)
 {
+    _cleanup_(files_close) Files f = {-1, -1};
     Header h;
     int r;
 
     *m = (Matrix){.collection = collection};
-    r = open_files(x, m, 0);
+    r = open_files(x, collection, 0, &f);
     if (r < 0)
         return r;
-    if (pread(m->rows_fd, &h, sizeof h, 0) != sizeof h || h.magic != MAGIC ||
+    if (pread(f.rows, &h, sizeof h, 0) != sizeof h || h.magic != MAGIC ||
         h.collection != collection || h.generation != generation || h.n > ROWS_MAX ||
-        h.n_dead > h.n || !size_is(m->rows_fd, ROWS_AT + h.n * sizeof(MatrixRow)) ||
-        !size_is(m->vectors_fd, h.n * INDEX_VECTOR))
+        h.n_dead > h.n || !size_is(f.rows, ROWS_AT + h.n * sizeof(MatrixRow)) ||
+        !size_is(f.vectors, h.n * INDEX_VECTOR))
         return -ESTALE;
-    r = map(m);
+    r = map(&f, m);
     if (r < 0)
         return r;
     m->generation = generation;
@@ -296,7 +314,7 @@ static int read_row(Statement s, MatrixRow *row, uint8_t *vector)
     return 0;
 }
 
-static int fill(Index *x, Matrix *m, Statement s)
+static int fill(Index *x, const Files *f, Matrix *m, Statement s)
 {
     _cleanup_(change_deinit) MatrixChange batch = {0};
     int r = change_init(&batch, FILL_ROWS, 0);
@@ -304,15 +322,15 @@ static int fill(Index *x, Matrix *m, Statement s)
     while (r >= 0 && (r = index_step(x, s)) > 0) {
         r = read_row(s, &batch.added[batch.n_added], batch.vectors + batch.n_added * INDEX_VECTOR);
         if (r >= 0 && ++batch.n_added == FILL_ROWS) {
-            r = append(m, batch.added, batch.vectors, batch.n_added);
+            r = append(f, m, batch.added, batch.vectors, batch.n_added);
             batch.n_added = 0;
         }
     }
-    return r < 0 ? r : append(m, batch.added, batch.vectors, batch.n_added);
+    return r < 0 ? r : append(f, m, batch.added, batch.vectors, batch.n_added);
 }
 
 /* Of the database, into files that are empty. */
-static int make(Index *x, const Collection *c, Matrix *m)
+static int make(Index *x, const Collection *c, const Files *f, Matrix *m)
 {
     _cleanup_statement_ Statement s = NULL;
     int r = index_prepare(x,
@@ -324,35 +342,34 @@ static int make(Index *x, const Collection *c, Matrix *m)
         return r;
     sqlite3_bind_int64(s, 1, c->id);
     sqlite3_bind_int64(s, 2, c->epoch);
-    r = fill(x, m, s);
+    r = fill(x, f, m, s);
     if (r < 0)
         return r;
     m->generation = c->generation;
     m->checked = true;
-    r = write_header(m);
-    return r < 0 ? r : map(m);
+    r = write_header(f, m);
+    return r < 0 ? r : map(f, m);
 }
 
 /* Files that cannot be written, on a full disk perhaps, are no reason not to search: memory will
  * do. */
 static int remake(Index *x, const Collection *c, Matrix *m)
 {
+    _cleanup_(files_close) Files f = {-1, -1}, memory = {-1, -1};
     int r;
 
     matrix_forget(x, c->id);
     *m = (Matrix){.collection = c->id};
-    r = open_files(x, m, O_CREAT | O_EXCL);
+    r = open_files(x, c->id, O_CREAT | O_EXCL, &f);
     if (r >= 0)
-        r = make(x, c, m);
+        r = make(x, c, &f, m);
     if (r >= 0 || r == -EBADMSG || r == -ENOMEM)
         return r;
     matrix_forget(x, c->id);
-    *m = (Matrix){
-        .collection = c->id,
-        .rows_fd = memfd_create("rows", MFD_CLOEXEC),
-        .vectors_fd = memfd_create("vectors", MFD_CLOEXEC),
-    };
-    return m->rows_fd < 0 || m->vectors_fd < 0 ? -EMFILE : make(x, c, m);
+    *m = (Matrix){.collection = c->id, .in_memory = true};
+    memory.rows = memfd_create("rows", MFD_CLOEXEC);
+    memory.vectors = memfd_create("vectors", MFD_CLOEXEC);
+    return memory.rows < 0 || memory.vectors < 0 ? -EMFILE : make(x, c, &memory, m);
 }
 
 /* An open one, or a place for it: that used longest ago. */
@@ -398,19 +415,27 @@ int matrix_get(Index *x, const Collection *c, const Matrix **ret_matrix)
     return 0;
 }
 
+static int follow(const Files *f, Matrix *m, const MatrixChange *change)
+{
+    int r = append(f, m, change->added, change->vectors, change->n_added);
+
+    for (size_t i = 0; i < change->n_removed && r >= 0; i++)
+        r = bury(f, m, change->removed[i]);
+    return r < 0 ? r : write_header(f, m);
+}
+
 void matrix_follow(Index *x, const Collection *c, int64_t before, const MatrixChange *change)
 {
+    _cleanup_(files_close) Files f = {-1, -1};
     Matrix *m = matrix_at(x, c->id, before);
     int r;
 
     if (!m)
         return;
-    r = append(m, change->added, change->vectors, change->n_added);
-    for (size_t i = 0; i < change->n_removed && r >= 0; i++)
-        r = bury(m, change->removed[i]);
     m->generation = c->generation;
+    r = m->in_memory ? -EROFS : open_files(x, c->id, 0, &f);
     if (r >= 0)
-        r = write_header(m);
+        r = follow(&f, m, change);
     if (r < 0)
         matrix_forget(x, c->id);
 }

@@ -20,7 +20,7 @@ typedef struct Matrix {
     size_t n, n_dead;
     uint64_t sum, used;
     bool checked;
-    int rows_fd, vectors_fd;
+    bool in_memory; /* it has no files */
     void *map;
     const MatrixRow *rows;  /* [n] */
     const uint8_t *vectors; /* [n, INDEX_VECTOR], moved up by 128; NULL: not mapped */

@@ -189,7 +189,7 @@ Index *index_close(Index *x)
     for (size_t i = 0; i < INDEX_MATRICES; i++)
         matrix_close(&x->matrices[i]);
     sqlite3_close(x->db);
-    /* Closing any descriptor of a file lets go of all its locks, so this one stays until the end. */
+    /* Closing any descriptor of a file lets go of all its locks, so this one stays until now. */
     if (x->db_fd >= 0)
         close(x->db_fd);
     if (x->folder_fd >= 0)

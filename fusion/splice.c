@@ -190,29 +190,50 @@ static void project(Splice *s, const Tensor *w, const float *x, size_t n, float 
     s->backend->ops->products(s->backend, &product, 1);
 }
 
-int splice_media(Splice *s, Prompt *p, const Encoded *encoded, const float *vector)
+/* The vector's row, which `at` gets. */
+static void project_vector(Splice *s, const float *vector, float *at)
+{
+    for (size_t i = 0; i < SPACE_LENGTH; i++)
+        s->vector[i] = VECTOR_GAIN * vector[i];
+    project(s, &s->space_proj, s->vector, 1, at);
+}
+
+/* The token that says what the rows after it are, which stand there already. */
+static int marker_append(Splice *s, Prompt *p, Modality modality, size_t n_rows)
 {
     const TokenizerSpecial *special = tokenizer_special(s->tokenizer);
+    int r;
+
+    s->ids[0] = modality == MODALITY_IMAGE ? special->image : special->audio;
+    r = ids_append(s, p, 1);
+    if (r >= 0)
+        p->n += n_rows;
+    return r;
+}
+
+int splice_vector(Splice *s, Prompt *p, Modality modality, const float *vector)
+{
+    assert(modality == MODALITY_IMAGE || modality == MODALITY_AUDIO);
+    if (p->capacity - p->n < 2)
+        return -E2BIG;
+    project_vector(s, vector, p->rows + (p->n + 1) * p->d_model);
+    return marker_append(s, p, modality, 1);
+}
+
+int splice_media(Splice *s, Prompt *p, const Encoded *encoded, const float *vector)
+{
     bool image = encoded->modality == MODALITY_IMAGE;
     float *rows = p->rows + (p->n + 1) * p->d_model;
-    int r;
 
     assert(image || encoded->modality == MODALITY_AUDIO);
     assert(encoded->n <= ENCODER_ROWS_MAX);
     if (p->capacity - p->n < encoded->n + 2)
         return -E2BIG;
-    for (size_t i = 0; i < SPACE_LENGTH; i++)
-        s->vector[i] = VECTOR_GAIN * vector[i];
-    project(s, &s->space_proj, s->vector, 1, rows);
+    project_vector(s, vector, rows);
     project(s, image ? &s->image_seq_proj : &s->audio_seq_proj, encoded->rows, encoded->n,
             rows + p->d_model);
 
-    s->ids[0] = image ? special->image : special->audio;
-    r = ids_append(s, p, 1);
-    if (r < 0)
-        return r;
-    p->n += 1 + encoded->n;
-    return 0;
+    return marker_append(s, p, encoded->modality, 1 + encoded->n);
 }
 
 static bool is_space(char c)

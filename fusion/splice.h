@@ -39,6 +39,8 @@ int splice_begin(Splice *s, Prompt *p, const char *system, size_t system_length)
 int splice_token(Splice *s, Prompt *p, int32_t id);
 /* An image or a sound, with its vector [SPACE_LENGTH]. */
 int splice_media(Splice *s, Prompt *p, const Encoded *encoded, const float *vector);
+/* What a collection knows of an image or a sound: its vector [SPACE_LENGTH] alone. */
+int splice_vector(Splice *s, Prompt *p, Modality modality, const float *vector);
 /* A question, stripped of the white space around it; the answer comes next. -EINVAL: nothing is
  * left of it. */
 int splice_question(Splice *s, Prompt *p, const char *question, size_t length);

@@ -6,6 +6,7 @@
 
 #include "engine/base/cleanup.h"
 #include "ipc/bulk.h"
+#include "ipc/collection-args.h"
 #include "ipc/input.h"
 #include "ipc/options.h"
 
@@ -15,6 +16,10 @@ void args_deinit(WorkArgs *args)
         if (args->media[i].fd >= 0)
             close(args->media[i].fd);
     free(args->media);
+    for (size_t i = 0; i < args->collection.n_items; i++)
+        free(args->collection.items[i].pairs);
+    free(args->collection.items);
+    free(args->collection.pairs);
     free(args->texts);
     free(args->bulk);
     *args = (WorkArgs){0};
@@ -48,8 +53,8 @@ int args_check_text(String s, size_t i, Failure *failure)
     return 0;
 }
 
-static int read_texts(DBusMessageIter *iter, const char *what, size_t max, WorkArgs *args,
-                      Failure *failure)
+int args_read_texts(DBusMessageIter *iter, const char *what, size_t max, WorkArgs *args,
+                    Failure *failure)
 {
     DBusMessageIter element;
     int n = dbus_message_iter_get_element_count(iter);
@@ -122,8 +127,7 @@ static int too_many_media(Failure *failure)
                        LIMIT_MEDIA_ITEMS);
 }
 
-/* The descriptor and hint that iter stands on; leaves iter behind the hint. */
-static int read_medium(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
+int args_read_medium(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
 {
     const char *hint;
     int fd;
@@ -144,7 +148,7 @@ static int read_media(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
     for (; dbus_message_iter_get_arg_type(&element) != DBUS_TYPE_INVALID;
          dbus_message_iter_next(&element)) {
         dbus_message_iter_recurse(&element, &part);
-        int r = read_medium(&part, args, failure);
+        int r = args_read_medium(&part, args, failure);
         if (r < 0)
             return r;
     }
@@ -186,7 +190,7 @@ int args_read_inline(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
     return 0;
 }
 
-static int read_bulk(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
+int args_read_memfd(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
 {
     _cleanup_close_ int fd = -1;
 
@@ -194,6 +198,27 @@ static int read_bulk(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
     if (fd < 0)
         return failure_set(failure, ERROR_BAD_DESCRIPTOR, "The message holds no such descriptor.");
     return bulk_read(fd, args, failure);
+}
+
+static int read_bulk(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
+{
+    int r = args_read_memfd(iter, args, failure);
+
+    return r < 0 ? r : bulk_parse(args->bulk_size, args, failure);
+}
+
+int args_read_text(DBusMessageIter *iter, const char *what, WorkArgs *args, Failure *failure)
+{
+    int r;
+
+    args->texts = calloc(1, sizeof *args->texts);
+    if (!args->texts)
+        return -ENOMEM;
+    args->n_texts = 1;
+    r = args_read_string(iter, what, &args->texts[0], failure);
+    if (r >= 0 && is_blank(args->texts[0]))
+        return failure_set(failure, ERROR_INVALID_ARGS, "%s is empty.", what);
+    return r;
 }
 
 static int read_question(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
@@ -227,8 +252,10 @@ int args_read(DBusMessage *call, WorkKind kind, const ServerFacts *facts, WorkAr
         return r;
     args->kind = kind;
     dbus_message_iter_init(call, &iter);
+    if (collection_args_kind(kind))
+        return collection_args_read(&iter, kind, facts, args, failure);
     if (kind == WORK_EMBED_TEXT)
-        r = read_texts(&iter, "Texts", LIMIT_TEXTS, args, failure);
+        r = args_read_texts(&iter, "Texts", LIMIT_TEXTS, args, failure);
     else if (kind == WORK_EMBED_MEDIA)
         r = read_media(&iter, args, failure);
     else if (kind == WORK_LOAD)
@@ -236,7 +263,7 @@ int args_read(DBusMessage *call, WorkKind kind, const ServerFacts *facts, WorkAr
     else if (kind == WORK_EMBED_BULK)
         r = read_bulk(&iter, args, failure);
     else if (kind == WORK_CLASSIFY)
-        r = read_medium(&iter, args, failure);
+        r = args_read_medium(&iter, args, failure);
     else
         r = read_question(&iter, args, failure);
     if (r < 0)
@@ -244,7 +271,7 @@ int args_read(DBusMessage *call, WorkKind kind, const ServerFacts *facts, WorkAr
 
     if (kind == WORK_CLASSIFY || kind == WORK_ASK) {
         dbus_message_iter_next(&iter);
-        r = kind == WORK_CLASSIFY ? read_texts(&iter, "Labels", LIMIT_LABELS, args, failure)
+        r = kind == WORK_CLASSIFY ? args_read_texts(&iter, "Labels", LIMIT_LABELS, args, failure)
                                   : read_media(&iter, args, failure);
         if (r < 0)
             return r;

@@ -97,7 +97,5 @@ int bulk_read(int fd, WorkArgs *args, Failure *failure)
     args->bulk[st.st_size] = '\0';
     args->bulk_size = (size_t)st.st_size;
     r = read_all(fd, args->bulk, args->bulk_size);
-    if (r < 0)
-        return failure_set(failure, ERROR_BAD_DESCRIPTOR, "The descriptor cannot be read.");
-    return bulk_parse(args->bulk_size, args, failure);
+    return r < 0 ? failure_set(failure, ERROR_BAD_DESCRIPTOR, "The descriptor cannot be read.") : 0;
 }

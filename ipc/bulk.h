@@ -16,7 +16,8 @@
 #define BULK_MAGIC       "percept1"
 #define BULK_HEADER_SIZE 16
 
-/* Reads args->texts out of fd. -EBADMSG with the failure set, or -ENOMEM. */
+/* Reads what fd holds into args->bulk, NUL-terminated besides. -EBADMSG with the failure set, or
+ * -ENOMEM. */
 int bulk_read(int fd, WorkArgs *args, Failure *failure);
-/* The same of the content, which becomes the work's: args->bulk, NUL-terminated besides. */
+/* args->texts of the content. */
 int bulk_parse(size_t size, WorkArgs *args, Failure *failure);

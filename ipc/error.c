@@ -35,6 +35,10 @@ static const struct {
     {ERROR_MODEL_UNAVAILABLE, PERCEPT_ERROR "ModelUnavailable"},
     {ERROR_NOT_SEALED, PERCEPT_ERROR "NotSealed"},
     {ERROR_DEVICE_LOST, PERCEPT_ERROR "DeviceLost"},
+    {ERROR_MODEL_MISMATCH, PERCEPT_ERROR "ModelMismatch"},
+    {ERROR_NO_SUCH_COLLECTION, PERCEPT_ERROR "NoSuchCollection"},
+    {ERROR_NO_SUCH_ITEM, PERCEPT_ERROR "NoSuchItem"},
+    {ERROR_INDEX_CORRUPT, PERCEPT_ERROR "IndexCorrupt"},
 };
 
 const char *error_name(ErrorCode code)

@@ -3,7 +3,8 @@
 /*
  * Typed errors: what went wrong, as a code of ours that becomes a name on the bus, with a sentence
  * for the developer. The sentence says what to do and never quotes the client's data. Numbers are
- * stable: they are the item status of EmbedMedia.
+ * stable: they are the item status of EmbedMedia and of
+ * what is added to collections.
  */
 
 typedef enum ErrorCode {
@@ -31,6 +32,10 @@ typedef enum ErrorCode {
     ERROR_MODEL_UNAVAILABLE = 40,
     ERROR_DEVICE_LOST = 41,
     ERROR_NOT_SEALED = 42,
+    ERROR_MODEL_MISMATCH = 43,
+    ERROR_NO_SUCH_COLLECTION = 44,
+    ERROR_NO_SUCH_ITEM = 45,
+    ERROR_INDEX_CORRUPT = 46,
 } ErrorCode;
 
 #define FAILURE_MESSAGE_MAX 192

@@ -27,6 +27,19 @@ typedef enum WorkKind {
     WORK_CLASSIFY,
     WORK_ASK,
     WORK_LOAD, /* of the model that the question names; without items */
+    WORK_OPEN_COLLECTION,
+    WORK_DELETE_COLLECTION,
+    WORK_LIST_COLLECTIONS,
+    WORK_ADD_TEXT,
+    WORK_ADD_MEDIA,
+    WORK_ADD_VECTORS,
+    WORK_REMOVE, /* the items that the texts name, as the next */
+    WORK_GET,
+    WORK_SYNC,
+    WORK_SEARCH,
+    WORK_SEARCH_MEDIA,
+    WORK_SEARCH_VECTOR,
+    WORK_REBUILD, /* the daemon's own, never asked for */
 } WorkKind;
 
 /* Sound UTF-8, NUL-terminated besides. */
@@ -73,6 +86,35 @@ typedef struct MediaInput {
     MediaHint hint;
 } MediaInput;
 
+typedef struct WordPair {
+    const char *key, *value;
+} WordPair;
+
+/* What is added to a collection, beside the text or medium of the same number. */
+typedef struct ItemInput {
+    String id;
+    WordPair *pairs;
+    size_t n_pairs;
+    Truncate truncate;
+    bool high_detail;
+    uint32_t region[4];
+    ErrorCode status; /* not ERROR_NONE: it cannot be added */
+} ItemInput;
+
+typedef struct CollectionArgs {
+    char name[LIMIT_NAME + 1]; /* "" = none: the work is about no collection */
+    uid_t uid;                 /* whose it is */
+    ItemInput *items;
+    size_t n_items;
+    WordPair *pairs; /* filter; of AddVectors, the metadata */
+    size_t n_pairs;
+    unsigned modalities; /* mask of 1 << MODALITY_…, in the order of ServerFacts; 0 = all */
+    uint32_t limit, offset, text_bytes;
+    double min_score;
+    const char *model;      /* of AddVectors: a digest in hexadecimal */
+    const uint8_t *vectors; /* of AddVectors and SearchVector, little-endian, not aligned */
+} CollectionArgs;
+
 typedef struct WorkArgs {
     WorkKind kind;
     String *texts; /* EmbedText, EmbedBulk; labels of Classify */
@@ -83,6 +125,7 @@ typedef struct WorkArgs {
     MediaInput *media;
     size_t n_media;
     CallOptions options;
+    CollectionArgs collection;
 } WorkArgs;
 
 /* What every answer says of itself. Strings are borrowed for the call. */
@@ -97,6 +140,7 @@ typedef struct WorkInfo {
     double effort;
     uint64_t weight_bytes, kv_bytes;
     double queued_ms, computed_ms;
+    bool search, more; /* more: of searches, there are hits after these */
 } WorkInfo;
 
 /* One item of EmbedMedia: a vector, or why there is none. */
@@ -109,6 +153,23 @@ typedef struct WorkScore {
     size_t label; /* index of the text */
     double score;
 } WorkScore;
+
+/* An item of a collection. */
+typedef struct WorkRecord {
+    const char *id, *modality;
+    const char *text; /* NULL = it is not told */
+    const WordPair *pairs;
+    size_t n_pairs;
+    bool stale;    /* Get */
+    double score;  /* hits... */
+    uint32_t rank; /* ... from 1 */
+} WorkRecord;
+
+typedef struct WorkCollection {
+    const char *name, *model, *state;
+    uint64_t n_items, n_stale;
+    double progress;
+} WorkCollection;
 
 typedef struct ServiceStatus {
     const char *state; /* "unloaded", "loading", "ready" or "failed" */
@@ -159,6 +220,8 @@ void *work_job(const Work *w);
 /* Answers only: the next bytes, and how far it is (a word such as "prefill"; 0 to 1). */
 void work_text(Work *w, const char *bytes, size_t n);
 void work_progress(Work *w, const char *stage, double progress);
+/* What it is answered from; once, before the first bytes. */
+void work_sources(Work *w, const WorkRecord *sources, size_t n);
 
 void work_fail(Work *w, ErrorCode code, const char *message);
 /* vectors [n_texts * vector_size] bytes */
@@ -168,6 +231,16 @@ void work_finish_bulk(Work *w, int memfd, const WorkInfo *info);
 void work_finish_items(Work *w, const WorkItem *items, size_t vector_size, const WorkInfo *info);
 /* scores in falling order, [n_texts]; metric names their scale */
 void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, const WorkInfo *info);
-void work_finish_load(Work *w);
+void work_finish_empty(Work *w);
+/* The path of the collection that was opened. */
+void work_finish_opened(Work *w);
+void work_finish_collections(Work *w, const WorkCollection *list, size_t n);
+/* What became of each item, [n_items]. */
+void work_finish_statuses(Work *w, const ErrorCode *statuses);
+/* Of AddVectors and Remove. */
+void work_finish_count(Work *w, uint64_t n);
+/* Of Get; and of searches, with their info. */
+void work_finish_records(Work *w, const WorkRecord *records, size_t n);
+void work_finish_hits(Work *w, const WorkRecord *hits, size_t n, const WorkInfo *info);
 /* finish: "stop" or "length" */
 void work_finish_answer(Work *w, const char *finish, const WorkInfo *info);

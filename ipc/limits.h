@@ -27,6 +27,15 @@
 #define LIMIT_MEDIA_BYTES_PER_UID     (256u << 20) /* queued */
 #define LIMIT_INLINE_MEDIA_BYTES      (1u << 20)   /* media sent inside a message */
 #define LIMIT_REPLY_BYTES             (1u << 20)   /* vectors sent inside a message */
+#define LIMIT_COLLECTIONS             64           /* of one uid */
+#define LIMIT_ITEMS                   1000000      /* in all collections of one uid */
+#define LIMIT_INDEX_BYTES             (2ull << 30)
+#define LIMIT_NAME                    255 /* bytes of a collection's name, an identifier, a word */
+#define LIMIT_VALUE                   4096
+#define LIMIT_PAIRS                   32
+#define LIMIT_ITEMS_PER_CALL          4096
+#define LIMIT_HITS                    1000 /* offset and limit of a search together */
+#define LIMIT_SOURCES                 16   /* of an answer */
 #define LIMIT_OPTIONS                 32
 #define LIMIT_FOREIGN_BYTES           65536 /* of all x- options of a call */
 #define LIMIT_HANDLE_TOKEN            64

@@ -116,10 +116,39 @@ static void on_release(Server *s, const Target *target, DBusMessage *call)
     work_release(target->work);
 }
 
-#define MANAGER        OBJECT_MANAGER, PERCEPT_MANAGER
-#define REQUEST        OBJECT_REQUEST, PERCEPT_REQUEST
-#define SESSION        OBJECT_SESSION, PERCEPT_SESSION
-#define ANY            OBJECT_MANAGER | OBJECT_REQUEST | OBJECT_SESSION | OBJECT_MODEL | OBJECT_LOG
+/* One function for each kind of work. */
+#define WORK_OF_MANAGER(function, kind)                                                            \
+    static void function(Server *s, const Target *target, DBusMessage *call)                       \
+    {                                                                                              \
+        (void)s;                                                                                   \
+        work_start(target->peer, kind, call);                                                      \
+    }
+#define WORK_OF_COLLECTION(function, kind)                                                         \
+    static void function(Server *s, const Target *target, DBusMessage *call)                       \
+    {                                                                                              \
+        (void)s;                                                                                   \
+        work_start_on(target->peer, kind, &target->collection, call);                              \
+    }
+WORK_OF_MANAGER(manager_open_collection, WORK_OPEN_COLLECTION)
+WORK_OF_MANAGER(manager_delete_collection, WORK_DELETE_COLLECTION)
+WORK_OF_MANAGER(manager_list_collections, WORK_LIST_COLLECTIONS)
+WORK_OF_COLLECTION(collection_add_text, WORK_ADD_TEXT)
+WORK_OF_COLLECTION(collection_add_media, WORK_ADD_MEDIA)
+WORK_OF_COLLECTION(collection_add_vectors, WORK_ADD_VECTORS)
+WORK_OF_COLLECTION(collection_remove, WORK_REMOVE)
+WORK_OF_COLLECTION(collection_get, WORK_GET)
+WORK_OF_COLLECTION(collection_sync, WORK_SYNC)
+WORK_OF_COLLECTION(collection_search, WORK_SEARCH)
+WORK_OF_COLLECTION(collection_search_media, WORK_SEARCH_MEDIA)
+WORK_OF_COLLECTION(collection_search_vector, WORK_SEARCH_VECTOR)
+WORK_OF_COLLECTION(collection_ask, WORK_ASK)
+
+#define MANAGER    OBJECT_MANAGER, PERCEPT_MANAGER
+#define REQUEST    OBJECT_REQUEST, PERCEPT_REQUEST
+#define SESSION    OBJECT_SESSION, PERCEPT_SESSION
+#define COLLECTION OBJECT_COLLECTION, PERCEPT_COLLECTION
+#define ANY                                                                                        \
+    OBJECT_MANAGER | OBJECT_REQUEST | OBJECT_SESSION | OBJECT_MODEL | OBJECT_LOG | OBJECT_COLLECTION
 #define PROPERTIES     ANY, DBUS_INTERFACE_PROPERTIES
 #define OBJECTS        OBJECT_MANAGER, OBJECT_MANAGER_INTERFACE
 #define INTROSPECTABLE ANY | OBJECT_MODELS, DBUS_INTERFACE_INTROSPECTABLE
@@ -135,12 +164,27 @@ const Method methods[] = {
 
     { MANAGER, "OpenSession", "a{sv}",      "o",           true, manager_open_session },
 
+    { MANAGER, "OpenCollection",   "sa{sv}", "o",          true, manager_open_collection },
+    { MANAGER, "DeleteCollection", "s",      "",           true, manager_delete_collection },
+    { MANAGER, "ListCollections",  "",       "a(soa{sv})", true, manager_list_collections },
+
     { MANAGER, "LoadModel",   "sa{sv}",     "",            true, manager_load_model },
     { MANAGER, "UnloadModel", "s",          "",            true, manager_unload_model },
     { MANAGER, "Reload",      "",           "",            true, manager_reload },
 
     { SESSION, "Ask",        "sa(hs)a{sv}", "o",           true, session_ask },
     { SESSION, "Close",      "",            "",            true, session_close },
+
+    { COLLECTION, "AddText",    "a(ssa{sv})",  "a(su)",   true, collection_add_text },
+    { COLLECTION, "AddMedia",   "a(shsa{sv})", "a(su)",   true, collection_add_media },
+    { COLLECTION, "AddVectors", "ha{sv}",      "t",       true, collection_add_vectors },
+    { COLLECTION, "Remove",     "as",          "u",       true, collection_remove },
+    { COLLECTION, "Get",        "as",          "a(sa{sv})", true, collection_get },
+    { COLLECTION, "Sync",       "",            "",        true, collection_sync },
+    { COLLECTION, "Search",     "sa{sv}",  "a(sda{sv})a{sv}", true, collection_search },
+    { COLLECTION, "SearchMedia",  "hsa{sv}", "a(sda{sv})a{sv}", true, collection_search_media },
+    { COLLECTION, "SearchVector", "aya{sv}", "a(sda{sv})a{sv}", true, collection_search_vector },
+    { COLLECTION, "Ask",        "sa(hs)a{sv}", "o",       true, collection_ask },
 
     { REQUEST, "Wait",       "",            "a{sv}",       true, on_wait },
     { REQUEST, "OpenStream", "a{sv}",       "h",           true, on_open_stream },

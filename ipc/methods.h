@@ -19,6 +19,7 @@ typedef enum ObjectKind {
     OBJECT_MODEL = 16,
     OBJECT_MODELS = 32, /* the node above the models, there to be introspected */
     OBJECT_LOG = 64,
+    OBJECT_COLLECTION = 128,
 } ObjectKind;
 
 /* What a call was made on. peer is set if the method needs it or the object is a request; work
@@ -29,6 +30,7 @@ typedef struct Target {
     Work *work;          /* of requests */
     BusSession *session; /* of sessions */
     const ServerModel *model;
+    CollectionRef collection;
 } Target;
 
 typedef struct Method {

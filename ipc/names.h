@@ -8,10 +8,12 @@
 #define PERCEPT_REQUEST      PERCEPT_BUS_NAME ".Request"
 #define PERCEPT_SESSION      PERCEPT_BUS_NAME ".Session"
 #define PERCEPT_MODEL        PERCEPT_BUS_NAME ".Model"
+#define PERCEPT_COLLECTION   PERCEPT_BUS_NAME ".Collection"
 #define PERCEPT_ERROR        PERCEPT_BUS_NAME ".Error."
 #define PERCEPT_REQUESTS     PERCEPT_PATH "/requests/"
 #define PERCEPT_SESSIONS     PERCEPT_PATH "/sessions/"
 #define PERCEPT_MODELS       PERCEPT_PATH "/models/"
+#define PERCEPT_COLLECTIONS  PERCEPT_PATH "/collections/"
 #define PERCEPT_ADMIN_GROUP  "perceptd"
 #define PERCEPT_API_REVISION 1
 

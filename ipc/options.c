@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ipc/args.h"
+#include "ipc/collection-args.h"
 
 #define MASK(kind) (1u << (kind))
 #define TEXT       MASK(WORK_EMBED_TEXT)
@@ -15,6 +15,21 @@
 #define ASK        MASK(WORK_ASK)
 #define LOAD       MASK(WORK_LOAD)
 #define ALL        (TEXT | MEDIA | BULK | CLASSIFY | ASK)
+
+/* Of these two the options stand with each item. */
+#define ADD_TEXT  MASK(WORK_ADD_TEXT)
+#define ADD_MEDIA MASK(WORK_ADD_MEDIA)
+
+#define ADD_VECTORS   MASK(WORK_ADD_VECTORS)
+#define SEARCH        MASK(WORK_SEARCH)
+#define SEARCH_MEDIA  MASK(WORK_SEARCH_MEDIA)
+#define SEARCH_VECTOR MASK(WORK_SEARCH_VECTOR)
+#define SEARCHES      (SEARCH | SEARCH_MEDIA | SEARCH_VECTOR)
+#define CUTTABLE      ((ALL & ~ASK) | ADD_TEXT | ADD_MEDIA | SEARCH | SEARCH_MEDIA)
+#define ASK_IN        MASK(31) /* WORK_ASK on a collection */
+
+#define HITS_AT_FIRST    10
+#define SOURCES_AT_FIRST 4
 
 /* iter stands on the value, whose type has been checked. */
 typedef int (*ReadFunc)(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
@@ -201,6 +216,101 @@ static int read_top_p(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs 
     return get_number(iter, "top_p", 0.01, 1, &args->options.top_p, failure);
 }
 
+static int read_filter(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    CollectionArgs *c = &args->collection;
+
+    (void)facts;
+    return args_read_pairs(iter, "filter", &c->pairs, &c->n_pairs, failure);
+}
+
+static int read_metadata(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                         Failure *failure)
+{
+    CollectionArgs *c = &args->collection;
+
+    (void)facts;
+    return args_read_pairs(iter, "metadata", &c->pairs, &c->n_pairs, failure);
+}
+
+static int read_limit(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                      Failure *failure)
+{
+    uint32_t most = args->kind == WORK_ASK ? LIMIT_SOURCES : LIMIT_HITS;
+
+    (void)facts;
+    return get_count(iter, "limit", most, &args->collection.limit, failure);
+}
+
+static int read_offset(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    (void)facts, (void)failure;
+    dbus_message_iter_get_basic(iter, &args->collection.offset);
+    return 0;
+}
+
+static int read_text_bytes(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                           Failure *failure)
+{
+    (void)facts;
+    return get_count(iter, "text_bytes", LIMIT_TEXT_BYTES, &args->collection.text_bytes, failure);
+}
+
+static int read_min_score(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                          Failure *failure)
+{
+    (void)facts;
+    return get_number(iter, "min_score", -1, 1, &args->collection.min_score, failure);
+}
+
+static int add_modality(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                        Failure *failure)
+{
+    const char *s = get_string(iter);
+
+    for (unsigned i = 0; facts->modalities[i]; i++)
+        if (strcmp(s, facts->modalities[i]) == 0) {
+            args->collection.modalities |= 1u << i;
+            return 0;
+        }
+    return failure_set(failure, ERROR_INVALID_ARGS,
+                       "A modality is one of those that the property Modalities names.");
+}
+
+static int read_modality(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                         Failure *failure)
+{
+    return add_modality(iter, facts, args, failure);
+}
+
+static int read_modalities(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                           Failure *failure)
+{
+    DBusMessageIter element;
+    int r = 0;
+
+    dbus_message_iter_recurse(iter, &element);
+    for (; dbus_message_iter_get_arg_type(&element) != DBUS_TYPE_INVALID && r >= 0;
+         dbus_message_iter_next(&element))
+        r = add_modality(&element, facts, args, failure);
+    return r;
+}
+
+static int read_model(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                      Failure *failure)
+{
+    const char *s = get_string(iter);
+
+    (void)facts;
+    if (strlen(s) != 64 || strspn(s, "0123456789abcdef") != 64)
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "model must be the digest that info tells, 64 digits.");
+    args->collection.model = s;
+    return 0;
+}
+
 static int read_truncate(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
                          Failure *failure)
 {
@@ -225,22 +335,31 @@ static const struct {
     unsigned kinds;
     ReadFunc read;
 } known[] = {
-    { "deadline_ms",  "u",      ALL | LOAD, read_deadline },
-    { "detail",       "s",      MEDIA | CLASSIFY | ASK, read_detail },
+    { "deadline_ms",  "u",      ALL | LOAD | SEARCHES | ADD_VECTORS, read_deadline },
+    { "detail",       "s",      MEDIA | CLASSIFY | ASK | ADD_MEDIA | SEARCH_MEDIA, read_detail },
     { "dimension",    "u",      TEXT | MEDIA | BULK,    read_dimension },
-    { "dtype",        "s",      TEXT | MEDIA | BULK,    read_dtype },
+    { "dtype",        "s",      TEXT | MEDIA | BULK | ADD_VECTORS | SEARCH_VECTOR, read_dtype },
     { "effort",       "d",      ASK,                    read_effort },
+    { "filter",       "a{ss}",  SEARCHES | ASK_IN,      read_filter },
     { "handle_token", "s",      ASK,                    read_handle_token },
     { "inline",       "a(ays)", MEDIA | ASK,            read_inline },
+    { "limit",        "u",      SEARCHES | ASK_IN,      read_limit },
     { "max_tokens",   "u",      ASK,                    read_max_tokens },
-    { "region",       "(uuuu)", MEDIA | CLASSIFY | ASK, read_region },
+    { "metadata",     "a{ss}",  ADD_TEXT | ADD_MEDIA | ADD_VECTORS, read_metadata },
+    { "min_score",    "d",      SEARCHES | ASK_IN,      read_min_score },
+    { "modality",     "as",     SEARCHES | ASK_IN,      read_modalities },
+    { "modality",     "s",      ADD_VECTORS,            read_modality },
+    { "model",        "s",      ADD_VECTORS,            read_model },
+    { "offset",       "u",      SEARCHES,               read_offset },
+    { "region",       "(uuuu)", MEDIA | CLASSIFY | ASK | ADD_MEDIA | SEARCH_MEDIA, read_region },
     { "seed",         "t",      ASK,                    read_seed },
     { "session",      "o",      ASK,                    read_session },
     { "signals",      "b",      ASK,                    read_signals },
     { "system",       "s",      ASK,                    read_system },
     { "temperature",  "d",      ASK,                    read_temperature },
+    { "text_bytes",   "u",      SEARCHES,               read_text_bytes },
     { "top_p",        "d",      ASK,                    read_top_p },
-    { "truncate",     "s",      ALL & ~ASK,             read_truncate },
+    { "truncate",     "s",      CUTTABLE,               read_truncate },
 };
 /* clang-format on */
 #define N_KNOWN (sizeof known / sizeof *known)
@@ -277,6 +396,11 @@ static int foreign_check(DBusMessageIter *entry, size_t *left, Failure *failure)
     return 0;
 }
 
+static unsigned kinds_of(const WorkArgs *args)
+{
+    return MASK(args->kind) | (args->kind == WORK_ASK && *args->collection.name ? ASK_IN : 0);
+}
+
 static int option_read(DBusMessageIter *entry, const ServerFacts *facts, WorkArgs *args,
                        unsigned *seen, size_t *foreign_left, Failure *failure)
 {
@@ -288,7 +412,7 @@ static int option_read(DBusMessageIter *entry, const ServerFacts *facts, WorkArg
     if (strncmp(key, "x-", 2) == 0)
         return foreign_check(entry, foreign_left, failure);
     for (i = 0; i < N_KNOWN; i++)
-        if ((known[i].kinds & MASK(args->kind)) && strcmp(known[i].key, key) == 0)
+        if ((known[i].kinds & kinds_of(args)) && strcmp(known[i].key, key) == 0)
             break;
     if (i == N_KNOWN)
         return failure_set(failure, ERROR_INVALID_ARGS,
@@ -310,20 +434,34 @@ static int option_read(DBusMessageIter *entry, const ServerFacts *facts, WorkArg
     return r;
 }
 
+void options_default(const ServerFacts *facts, WorkArgs *args)
+{
+    args->options = (CallOptions){.dimension = facts->space_length, .top_p = 1};
+    args->collection.limit = args->kind == WORK_ASK ? SOURCES_AT_FIRST : HITS_AT_FIRST;
+    args->collection.min_score = -1;
+}
+
 int options_read(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args, Failure *failure)
 {
-    DBusMessageIter entries, entry;
     size_t foreign_left = LIMIT_FOREIGN_BYTES;
+
+    return options_read_more(iter, facts, args, &foreign_left, failure);
+}
+
+int options_read_more(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                      size_t *foreign_left, Failure *failure)
+{
+    DBusMessageIter entries, entry;
     unsigned seen = 0, n = 0;
 
-    args->options = (CallOptions){.dimension = facts->space_length, .top_p = 1};
+    options_default(facts, args);
     dbus_message_iter_recurse(iter, &entries);
     for (; dbus_message_iter_get_arg_type(&entries) != DBUS_TYPE_INVALID;
          dbus_message_iter_next(&entries)) {
         if (++n > LIMIT_OPTIONS)
             return failure_set(failure, ERROR_INVALID_ARGS, "More than %d options.", LIMIT_OPTIONS);
         dbus_message_iter_recurse(&entries, &entry);
-        int r = option_read(&entry, facts, args, &seen, &foreign_left, failure);
+        int r = option_read(&entry, facts, args, &seen, foreign_left, failure);
         if (r < 0)
             return r;
     }

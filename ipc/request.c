@@ -129,6 +129,7 @@ void request_free(Request *q)
     sd_event_source_disable_unref(q->stall);
     stream_free(q->stream);
     text_deinit(&q->text);
+    sources_deinit(&q->sources);
     free(q->path);
     free(q);
 }
@@ -185,9 +186,15 @@ static int send_end(Request *q)
 static int send_next(Work *w)
 {
     Request *q = w->request;
-    char line[64];
+    char line[64 + LIMIT_NAME];
     int r;
 
+    if (q->sent_sources < q->sources.n) {
+        size_t n = sources_line(&q->sources, q->sent_sources, line, sizeof line);
+        r = stream_send(q->stream, STREAM_SOURCE, line, n);
+        q->sent_sources += r >= 0;
+        return r < 0 ? r : 1;
+    }
     if (q->sent < q->text.length) {
         const char *next = q->text.data + q->sent;
         size_t n = text_prefix(next, q->text.length - q->sent, STREAM_PAYLOAD_MAX);
@@ -245,6 +252,15 @@ void work_text(Work *w, const char *bytes, size_t n)
     if (text_append(&w->request->text, bytes, n) < 0)
         w->request->text_lost = true;
     signal_text(w);
+    request_pump(w);
+}
+
+void work_sources(Work *w, const WorkRecord *sources, size_t n)
+{
+    if (!w->peer)
+        return;
+    if (sources_set(&w->request->sources, sources, n) < 0)
+        w->request->text_lost = true;
     request_pump(w);
 }
 

@@ -5,6 +5,7 @@
  * stream. Belongs to its Work.
  */
 
+#include "ipc/sources.h"
 #include "ipc/stream.h"
 #include "ipc/text.h"
 #include "ipc/work.h"
@@ -12,6 +13,7 @@
 struct Request {
     char *path;
     TextBuffer text;
+    Sources sources;
     bool text_lost;    /* there was no memory for some of it */
     const char *stage; /* a static word */
     double progress;
@@ -25,7 +27,8 @@ struct Request {
 
     bool stream_opened;
     Stream *stream;
-    size_t sent;            /* bytes of text */
+    size_t sent; /* bytes of text */
+    size_t sent_sources;
     const char *sent_stage; /* the last one told */
     bool paused;
     sd_event_source *stall;

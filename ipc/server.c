@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "ipc/collection.h"
 #include "ipc/methods.h"
 #include "ipc/models.h"
 #include "ipc/names.h"
@@ -108,6 +109,22 @@ static bool target_find_public(Server *s, const char *path, Target *target)
     return target->kind != OBJECT_NONE;
 }
 
+static bool path_is_collection(const char *path)
+{
+    return strncmp(path, PERCEPT_COLLECTIONS, strlen(PERCEPT_COLLECTIONS)) == 0;
+}
+
+/* A user's own; root may use anybody's. The peer is known by now. */
+static int target_find_collection(const Peer *p, const char *path, Target *target, Failure *failure)
+{
+    if (!collection_parse(path, &target->collection))
+        return failure_set(failure, ERROR_UNKNOWN_OBJECT, "There is no such object.");
+    if (target->collection.uid != p->user->uid && p->user->uid != 0)
+        return failure_set(failure, ERROR_ACCESS_DENIED, "This collection is another user's.");
+    target->kind = OBJECT_COLLECTION;
+    return 0;
+}
+
 /* Which object a path names, for this sender. Requests and sessions are their sender's own. */
 static int target_find(Server *s, const char *path, const char *sender, Target *ret_target,
                        Failure *failure)
@@ -118,6 +135,8 @@ static int target_find(Server *s, const char *path, const char *sender, Target *
     *ret_target = (Target){.peer = p};
     if (target_find_public(s, path, ret_target))
         return 0;
+    if (path_is_collection(path))
+        return target_find_collection(p, path, ret_target, failure);
     r = path_is_own(path, PERCEPT_REQUESTS, sender, failure);
     if (r > 0) {
         ret_target->kind = OBJECT_REQUEST;
@@ -167,8 +186,10 @@ void server_dispatch(Server *s, DBusMessage *call)
     Failure failure;
     Target target;
 
-    if (target_find(s, path, sender, &target, &failure) < 0 ||
-        method_find(&target, call, &method, &failure) < 0)
+    if (path_is_collection(path) && !peer_find(s, sender))
+        peer_defer(s, sender, call); /* whose it is decides who may see it */
+    else if (target_find(s, path, sender, &target, &failure) < 0 ||
+             method_find(&target, call, &method, &failure) < 0)
         server_reply_failure(s, call, &failure);
     else if (method->needs_peer && !target.peer)
         peer_defer(s, sender, call);

@@ -7,8 +7,8 @@
  *     u32 sequence   from 0, without gaps
  *     u8  kind       StreamKind
  *     u8  zero[3]
- *     text           whole UTF-8 code points: a piece of the answer; "stage permille" of progress;
- *                    nothing for the end; "error-name text"
+ *     text           whole UTF-8 code points: a piece of the answer; "rank score identifier" of a
+ *                    source; "stage permille" of progress; nothing for the end; "error-name text"
  */
 
 #include <stddef.h>
@@ -20,7 +20,8 @@
 
 typedef enum StreamKind {
     STREAM_DELTA = 0,
-    STREAM_PROGRESS = 2, /* 1 is kept for the sources of answers from collections */
+    STREAM_SOURCE = 1,
+    STREAM_PROGRESS = 2,
     STREAM_END = 3,
     STREAM_ERROR = 4,
 } StreamKind;

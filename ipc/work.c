@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -135,7 +136,8 @@ static int work_prepare(Work *w, WorkKind kind, BusSession *session, Failure *fa
     return r;
 }
 
-static void start_in(Peer *p, WorkKind kind, BusSession *session, DBusMessage *call)
+static void start_in(Peer *p, WorkKind kind, BusSession *session, const CollectionRef *collection,
+                     DBusMessage *call)
 {
     Server *s = p->server;
     Failure failure;
@@ -150,6 +152,11 @@ static void start_in(Peer *p, WorkKind kind, BusSession *session, DBusMessage *c
     if (work_new(p, call, &w) < 0) {
         server_reply_error(s, call, ERROR_NO_MEMORY, "Out of memory.");
         return;
+    }
+    w->args.collection.uid = p->user->uid;
+    if (collection) {
+        w->args.collection.uid = collection->uid;
+        strcpy(w->args.collection.name, collection->name);
     }
     r = work_prepare(w, kind, session, &failure);
     /* A call that the daemon finishes at once is gone when start() returns; a request stays
@@ -167,12 +174,17 @@ static void start_in(Peer *p, WorkKind kind, BusSession *session, DBusMessage *c
 
 void work_start(Peer *p, WorkKind kind, DBusMessage *call)
 {
-    start_in(p, kind, NULL, call);
+    start_in(p, kind, NULL, NULL, call);
+}
+
+void work_start_on(Peer *p, WorkKind kind, const CollectionRef *collection, DBusMessage *call)
+{
+    start_in(p, kind, NULL, collection, call);
 }
 
 void work_ask_in(BusSession *b, DBusMessage *call)
 {
-    start_in(b->peer, WORK_ASK, b, call);
+    start_in(b->peer, WORK_ASK, b, NULL, call);
 }
 
 void work_cancel(Work *w)
@@ -206,8 +218,8 @@ void work_release(Work *w)
     work_orphan(w);
 }
 
-/* Marks the end; every way of finishing passes here first. */
-static void work_end(Work *w)
+/* Every way of finishing passes here first. */
+void work_end(Work *w)
 {
     assert(!w->ended);
     w->ended = true;
@@ -217,8 +229,7 @@ static void work_end(Work *w)
     w->deadline = sd_event_source_disable_unref(w->deadline);
 }
 
-/* Sends a call's reply and frees the work. */
-static void work_answer(Work *w, DBusMessage *reply)
+void work_answer(Work *w, DBusMessage *reply)
 {
     if (w->peer)
         server_reply(w->server, w->call, reply);
@@ -263,7 +274,7 @@ void work_fail(Work *w, ErrorCode code, const char *message)
     request_result(w, m);
 }
 
-static DBusMessage *reply_begin(Work *w, Writer *writer)
+DBusMessage *work_reply(Work *w, Writer *writer)
 {
     DBusMessage *reply = dbus_message_new_method_return(w->call);
 
@@ -296,7 +307,7 @@ void work_finish_vectors(Work *w, const uint8_t *vectors, size_t vector_size, co
         return;
     }
     work_end(w);
-    reply = reply_begin(w, &writer);
+    reply = work_reply(w, &writer);
     if (reply) {
         writer_open(&writer, DBUS_TYPE_ARRAY, "ay");
         for (size_t i = 0; i < w->args.n_texts; i++)
@@ -313,7 +324,7 @@ void work_finish_bulk(Work *w, int memfd, const WorkInfo *info)
     Writer writer;
 
     work_end(w);
-    reply = reply_begin(w, &writer);
+    reply = work_reply(w, &writer);
     if (reply) {
         writer_basic(&writer, DBUS_TYPE_UNIX_FD, &memfd);
         reply = reply_end(&writer, reply, info, NULL);
@@ -328,7 +339,7 @@ void work_finish_items(Work *w, const WorkItem *items, size_t vector_size, const
     Writer writer;
 
     work_end(w);
-    reply = reply_begin(w, &writer);
+    reply = work_reply(w, &writer);
     if (reply) {
         writer_open(&writer, DBUS_TYPE_ARRAY, "(uay)");
         for (size_t i = 0; i < w->args.n_media; i++) {
@@ -350,7 +361,7 @@ void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, co
     Writer writer;
 
     work_end(w);
-    reply = reply_begin(w, &writer);
+    reply = work_reply(w, &writer);
     if (reply) {
         writer_open(&writer, DBUS_TYPE_ARRAY, "(sd)");
         for (size_t i = 0; i < w->args.n_texts; i++) {
@@ -365,7 +376,7 @@ void work_finish_scores(Work *w, const WorkScore *scores, const char *metric, co
     work_answer(w, reply);
 }
 
-void work_finish_load(Work *w)
+void work_finish_empty(Work *w)
 {
     work_end(w);
     work_answer(w, dbus_message_new_method_return(w->call));
@@ -386,6 +397,7 @@ void work_finish_answer(Work *w, const char *finish, const WorkInfo *info)
         writer_open(&writer, DBUS_TYPE_ARRAY, "{sv}");
         writer_entry_string(&writer, "text", text->data ? text->data : "");
         writer_entry_string(&writer, "finish", finish);
+        sources_write(&w->request->sources, &writer);
         writer_entry_open(&writer, "info", "a{sv}");
         writer_info(&writer, info, NULL);
         writer_entry_close(&writer);
@@ -421,6 +433,8 @@ void writer_info(Writer *w, const WorkInfo *info, const char *metric)
     writer_entry_double(w, "computed_ms", info->computed_ms);
     if (metric)
         writer_entry_string(w, "metric", metric);
+    if (info->search)
+        writer_entry_bool(w, "more", info->more);
     writer_close(w);
 }
 

@@ -10,6 +10,12 @@
 
 typedef struct Request Request;
 
+/* What the path of a collection says. */
+typedef struct CollectionRef {
+    uid_t uid;
+    char name[LIMIT_NAME + 1];
+} CollectionRef;
+
 struct Work {
     LIST_ENTRY(Work) link; /* of its peer's works, or of the server's `gone` ones */
     Server *server;
@@ -31,6 +37,8 @@ struct Work {
 /* Reads the arguments, charges the quotas and hands the work to the daemon; answers the call on
  * every failure. */
 void work_start(Peer *p, WorkKind kind, DBusMessage *call);
+/* The same for a call on a collection; there may be none of the name. */
+void work_start_on(Peer *p, WorkKind kind, const CollectionRef *collection, DBusMessage *call);
 /* The same for a question in a session. */
 void work_ask_in(BusSession *b, DBusMessage *call);
 /* Asks the daemon to stop. The work may be freed when this returns. */
@@ -41,6 +49,12 @@ void work_time_out(Work *w);
 void work_orphan(Work *w);
 /* The request's client wants no more of it. */
 void work_release(Work *w);
+
+/* For the functions that finish: marks the end; the reply, NULL when there is no memory; sends it
+ * and frees the work. */
+void work_end(Work *w);
+DBusMessage *work_reply(Work *w, Writer *writer);
+void work_answer(Work *w, DBusMessage *reply);
 
 /* Appends info as an a{sv}; metric NULL: there are no scores. */
 void writer_info(Writer *w, const WorkInfo *info, const char *metric);

@@ -233,7 +233,7 @@ static int start(void *userdata, Work *w, Failure *failure)
     if (args->kind == WORK_EMBED_TEXT)
         finish_vectors(w);
     else if (args->kind == WORK_LOAD)
-        work_finish_load(w);
+        work_finish_empty(w);
     else if (args->kind == WORK_EMBED_BULK)
         finish_bulk(w);
     else if (args->kind == WORK_EMBED_MEDIA)

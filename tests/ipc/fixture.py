@@ -19,12 +19,13 @@ PATH = "/org/perceptd/Percept1"
 MANAGER = NAME + ".Manager"
 REQUEST = NAME + ".Request"
 SESSION = NAME + ".Session"
+COLLECTION = NAME + ".Collection"
 ERROR = NAME + ".Error."
 STANDARD = "org.freedesktop.DBus.Error."
 PROPERTIES = "org.freedesktop.DBus.Properties"
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 
-DELTA, PROGRESS, END, STREAM_ERROR = 0, 2, 3, 4
+DELTA, SOURCE, PROGRESS, END, STREAM_ERROR = 0, 1, 2, 3, 4
 
 # What the service runs under, such as valgrind, and how much longer everything may take then.
 WRAPPER = os.environ.get("TEST_WRAPPER", "").split()
@@ -83,6 +84,14 @@ class Client:
         self.connection.send_message(message)
         self.connection.flush()
 
+    def open_collection(self, name="test"):
+        return Collection(self, self.call("OpenCollection", "sa{sv}", name, {}))
+
+    def collections(self):
+        """{name: (path, properties)}"""
+        return {str(name): (path, properties)
+                for name, path, properties in self.call("ListCollections", "")}
+
     def open_session(self):
         return Session(self, self.call("OpenSession", "a{sv}", {}))
 
@@ -102,6 +111,65 @@ class Session:
 
     def close(self):
         self.client.call("Close", "", path=self.path, interface=SESSION)
+
+
+def words(metadata):
+    return dbus.Dictionary(metadata, signature="ss")
+
+
+def item_options(metadata, **options):
+    if metadata:
+        options["metadata"] = words(metadata)
+    return dbus.Dictionary(options, signature="sv")
+
+
+class Collection:
+    def __init__(self, client, path):
+        self.client, self.path = client, path
+
+    def call(self, member, signature, *args, **kwargs):
+        return self.client.call(member, signature, *args, path=self.path, interface=COLLECTION,
+                                **kwargs)
+
+    def add_text(self, texts, metadata=None, **options):
+        """{identifier: text}; returns {identifier: status}."""
+        items = [(key, text, item_options(metadata, **options)) for key, text in texts.items()]
+        return {str(key): int(status) for key, status in self.call("AddText", "a(ssa{sv})", items)}
+
+    def add_media(self, media, metadata=None, **options):
+        """{identifier: descriptor}"""
+        items = [(key, dbus.types.UnixFd(fd), "", item_options(metadata, **options))
+                 for key, fd in media.items()]
+        return {str(key): int(status)
+                for key, status in self.call("AddMedia", "a(shsa{sv})", items)}
+
+    def add_vectors(self, fd, **options):
+        return int(self.call("AddVectors", "ha{sv}", dbus.types.UnixFd(fd), options))
+
+    def remove(self, *keys):
+        return int(self.call("Remove", "as", keys))
+
+    def get(self, *keys):
+        return {str(key): properties for key, properties in self.call("Get", "as", keys)}
+
+    def sync(self):
+        self.call("Sync", "")
+
+    def search(self, text, **options):
+        """[(identifier, score, properties)], info"""
+        return self.call("Search", "sa{sv}", text, options)
+
+    def found(self, text, **options):
+        return [str(key) for key, _, _ in self.search(text, **options)[0]]
+
+    def search_vector(self, vector, **options):
+        return self.call("SearchVector", "aya{sv}", dbus.ByteArray(vector), options)
+
+    def search_media(self, fd, **options):
+        return self.call("SearchMedia", "hsa{sv}", dbus.types.UnixFd(fd), "", options)
+
+    def ask(self, question, media=(), **options):
+        return self.client.ask(question, media, path=self.path, interface=COLLECTION, **options)
 
 
 class Request:
@@ -177,6 +245,7 @@ class ServiceTest(unittest.TestCase):
 
     @classmethod
     def start(cls):
+        os.environ["STATE_DIRECTORY"] = os.path.join(cls.bus.folder, "state")
         cls.service = subprocess.Popen(WRAPPER + cls.command(cls.bus), stdout=subprocess.PIPE, text=True)
         for _ in range(500 * SLOW):
             client = Client(cls.bus)

@@ -33,13 +33,16 @@ TYPED = {STANDARD + name for name in (
     "InvalidArgs", "UnknownMethod", "UnknownObject", "UnknownInterface", "UnknownProperty",
     "PropertyReadOnly", "AccessDenied", "LimitsExceeded", "NotSupported", "Timeout")}
 OPTIONS = {
-    "deadline_ms": "u", "detail": "s", "dimension": "u", "dtype": "s", "effort": "d",
-    "handle_token": "s", "inline": "a(ays)", "max_tokens": "u", "region": "(uuuu)", "seed": "t",
-    "system": "s", "temperature": "d", "top_p": "d", "truncate": "s", "x-mine": "as", "nonsense": "b",
+    "deadline_ms": "u", "detail": "s", "dimension": "u", "dtype": "s", "effort": "d", "filter": "a{ss}",
+    "handle_token": "s", "inline": "a(ays)", "limit": "u", "max_tokens": "u", "metadata": "a{ss}",
+    "min_score": "d", "modality": "as", "model": "s", "offset": "u", "region": "(uuuu)", "seed": "t",
+    "system": "s", "temperature": "d", "text_bytes": "u", "top_p": "d", "truncate": "s", "x-mine": "as",
+    "nonsense": "b",
 }
 WORDS = ("", " ", "a red circle", "low", "high", "f16", "f32", "head", "tail", "error", "image/png",
          "audio/wav", "text/plain", "\u00e4\U0001f34e", "\ufffe", "t_1", "State", "Limits", MANAGER,
          REQUEST, SESSION, PATH, "/", "%s%n", "x" * 300)
+MAKERS = {"Ask": "request", "OpenSession": "session", "OpenCollection": "collection"}
 NUMBERS = {
     "y": (0, 255), "n": (-(1 << 15), (1 << 15) - 1), "q": (0, (1 << 16) - 1),
     "i": (-(1 << 31), (1 << 31) - 1), "u": (0, (1 << 32) - 1),
@@ -97,6 +100,9 @@ class Values:
         code = signature[0]
         if signature == "a{sv}":
             return self.options()
+        if signature == "a{ss}":
+            return dbus.Dictionary({self.text(): self.text() for _ in range(self.rng.randrange(3))},
+                                   signature="ss")
         if code == "a":
             count = self.rng.choice((0, 1, 1, 2, 3, 9)) if self.rng.random() < 0.99 else 300
             if "h" in signature:
@@ -157,7 +163,8 @@ class Fuzz(DaemonTest):
         """By the kind of an object: of one of each kind that is there for this."""
         request, session = self.client.ask("Hello?"), self.client.open_session()
         methods = {"manager": self.methods_of(PATH), "request": self.methods_of(request.path),
-                   "session": self.methods_of(session.path)}
+                   "session": self.methods_of(session.path),
+                "collection": self.methods_of(self.client.open_collection("fuzz").path)}
         request.release()
         session.close()
         return methods
@@ -168,10 +175,11 @@ class Fuzz(DaemonTest):
         known = self.paths[kind]
         if known and self.rng.random() < 0.9:
             return self.rng.choice(known[-4:])
-        return f"{PATH}/{kind}s/{self.rng.choice(('1_1/t_1', '1_99999/x', 'x', ''))}".rstrip("/")
+        return (f"{PATH}/{kind}s/"
+                f"{self.rng.choice(('1_1/t_1', '1_99999/x', 'u0/x', 'u1/_', 'x', ''))}").rstrip("/")
 
     def make_call(self):
-        kind = self.rng.choice(("manager", "manager", "request", "session"))
+        kind = self.rng.choice(("manager", "manager", "request", "session", "collection"))
         interface, member, signatures = self.rng.choice(self.methods[kind])
         chance = self.rng.random()
         if chance < 0.15:
@@ -186,8 +194,8 @@ class Fuzz(DaemonTest):
 
     def remember(self, member, reply):
         args = reply.get_args_list()
-        if member in ("Ask", "OpenSession"):
-            self.paths["request" if member == "Ask" else "session"].append(str(args[0]))
+        if member in MAKERS:
+            self.paths[MAKERS[member]].append(str(args[0]))
         elif member in ("OpenStream", "EmbedBulk"):
             os.close(args[0].take())
 
@@ -212,7 +220,7 @@ class Fuzz(DaemonTest):
     def burst(self, n):
         """Some calls of one connection, which then leaves with whatever is in flight."""
         client = Client(self.bus)
-        self.paths = {"request": [], "session": []}
+        self.paths = {"request": [], "session": [], "collection": [self.collection]}
         for _ in range(n):
             self.one_call(client)
         client.close()
@@ -231,6 +239,7 @@ class Fuzz(DaemonTest):
         self.methods = self.learn_methods()
         self.counts, self.refusals = {}, 0
         self.embed_media("word.png", "sound.ogg")
+        self.collection = self.client.open_collection("fuzz").path
         self.burst(300)
         self.counts, self.refusals = {}, 0
         self.embed_media("word.png", "sound.ogg")

@@ -17,7 +17,7 @@ import unittest
 
 import dbus
 
-from fixture import Client, ServiceTest
+from fixture import PATH, Client, Collection, ServiceTest
 from service import SKIP, Paths, fixture
 
 ALICE, BOB = (pwd.getpwnam(name).pw_uid for name in ("nobody", "daemon"))  # the bus must know them
@@ -147,6 +147,42 @@ class Media(UsersTest):
         os.kill(self.children()[0], signal.SIGKILL)
         self.assertEqual(self.run_as(ALICE, embed_picture)[0], 0)
         self.eventually(lambda: len(self.children()) == 1)
+
+
+def own_collection(client):
+    """What a user has, finds, and gets when it reaches for another's."""
+    mine = client.open_collection()
+    mine.add_text({f"of {os.getuid()}": "a secret"})
+    refused = []
+    for uid in ALICE, BOB, 0:
+        for name in "test", "none":
+            theirs = Collection(client, f"{PATH}/collections/u{uid}/{name}")
+            for call in (theirs.sync, lambda path=theirs.path: client.property("x", path=path)):
+                try:
+                    call()
+                    refused.append((uid, name, "let in"))
+                except dbus.DBusException as error:
+                    refused.append((uid, name, error.get_dbus_name(), error.get_dbus_message()))
+    return str(mine.path), mine.found("a secret"), sorted(client.collections()), refused
+
+
+class Collections(UsersTest):
+    def test_to_each_its_own(self):
+        """Another's collection can neither be used nor told from one that is not there."""
+        for uid in ALICE, BOB:
+            path, found, names, refused = self.run_as(uid, own_collection)
+            self.assertEqual(path, f"{PATH}/collections/u{uid}/test")
+            self.assertEqual((found, names), ([f"of {uid}"], ["test"]))
+            others = {answer[2:] for answer in refused if answer[0] != uid}
+            self.assertEqual(len(others), 1, others)
+            self.assertTrue(others.pop()[0].endswith("AccessDenied"))
+        root = self.client
+        self.assertEqual(root.collections(), {})
+        self.assertEqual(Collection(root, path).found("a secret"), [f"of {BOB}"])
+        state = os.path.join(self.bus.folder, "state")
+        self.assertEqual(sorted(os.listdir(state)), sorted(f"u{uid}" for uid in (ALICE, BOB)))
+        for folder in state, os.path.join(state, f"u{ALICE}"):
+            self.assertEqual(os.stat(folder).st_mode & 0o777, 0o700)
 
 
 if __name__ == "__main__":

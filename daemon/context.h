@@ -1,0 +1,9 @@
+#pragma once
+
+/* What a collection knows about a question, put before it. The worker's thread only. */
+
+#include "daemon/job.h"
+
+/* Appends the best hits that there is room for, marks them as used, and the question. Errors are
+ * those of splice_question(). position: rows that the timeline holds already. */
+int context_append(Job *j, Runtime *r, Prompt *prompt, size_t position);
