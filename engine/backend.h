@@ -50,6 +50,7 @@ typedef struct Product {
 typedef enum KvType {
     KV_F32,
     KV_F16,
+    KV_Q8, /* int8 with a scale for every 32, as products take activations; head_dim % 32 == 0 */
     _KV_TYPE_COUNT,
 } KvType;
 
@@ -69,7 +70,9 @@ typedef struct AttentionRow {
 /* Bytes of a page of keys, and of one of values. */
 static inline size_t kv_page_bytes(KvType kv, size_t head_dim)
 {
-    return KV_PAGE * head_dim * (kv == KV_F16 ? sizeof(uint16_t) : sizeof(float));
+    size_t n = KV_PAGE * head_dim;
+
+    return kv == KV_F32 ? n * 4 : kv == KV_F16 ? n * 2 : n + n / 32 * sizeof(uint16_t);
 }
 
 typedef struct BackendOps {

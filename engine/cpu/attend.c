@@ -1,6 +1,7 @@
 #include "engine/cpu/backend.h"
 
 #include <assert.h>
+#include <stdbool.h>
 
 /* Queries that one thread takes of an encoder's head at a time. */
 #define FULL_QUERIES 32
@@ -39,6 +40,10 @@ void cpu_attention_full(Backend *b, const float *q, const float *k, const float 
              cpu_grain(FULL_QUERIES * n * head_dim / 4), full_range, &work);
 }
 
+/* Queries, rows times heads, that go through a cache together: each page that one of them reads
+ * serves all, and is made floats once for several. */
+#define TILE_QUERIES ATTENTION_HEADS_MAX
+
 typedef struct PagedWork {
     CpuBackend *cpu;
     const AttentionRow *rows;
@@ -53,12 +58,13 @@ static size_t row_parts(const AttentionRow *row)
     return (row->length + ATTENTION_PART - 1) / ATTENTION_PART;
 }
 
-static void part_run(const PagedWork *w, const AttentionRow *row, size_t part, AttentionPart *out)
+static void part_run(const PagedWork *w, const AttentionRow *rows, size_t n_rows, size_t part,
+                     AttentionPart *out)
 {
-    size_t begin = part * ATTENTION_PART, end = begin + ATTENTION_PART;
+    size_t begin = part * ATTENTION_PART;
 
-    w->cpu->kernels.attention_part(row, w->n_heads, w->head_dim, w->kv == KV_F16, begin,
-                                   end < row->length ? end : row->length, out);
+    w->cpu->kernels.attention_part(rows, n_rows, w->n_heads, w->head_dim, w->kv, begin,
+                                   begin + ATTENTION_PART, out);
 }
 
 static void row_finish(const PagedWork *w, const AttentionRow *row, const AttentionPart *parts)
@@ -73,21 +79,44 @@ static void row_merge(const PagedWork *w, AttentionPart *parts, const AttentionP
         attention_merge(&parts[h], &next[h], w->head_dim);
 }
 
+/* Rows of one cache; those that see no more keys drop out at the front. */
+static void tile_run(const PagedWork *w, const AttentionRow *rows, size_t n_rows)
+{
+    AttentionPart parts[TILE_QUERIES], next[TILE_QUERIES];
+    size_t done = 0;
+
+    part_run(w, rows, n_rows, 0, parts);
+    for (size_t part = 1; part < row_parts(&rows[n_rows - 1]); part++) {
+        while (row_parts(&rows[done]) <= part)
+            done++;
+        part_run(w, rows + done, n_rows - done, part, next);
+        for (size_t i = done; i < n_rows; i++)
+            row_merge(w, parts + i * w->n_heads, next + (i - done) * w->n_heads);
+    }
+    for (size_t i = 0; i < n_rows; i++)
+        row_finish(w, &rows[i], parts + i * w->n_heads);
+}
+
+static bool same_cache(const AttentionRow *a, const AttentionRow *b)
+{
+    return a->k_pages == b->k_pages && a->v_pages == b->v_pages && a->log_gate == b->log_gate &&
+           a->length <= b->length;
+}
+
+/* Runs of `tile` rows, of one or several caches. */
 static void paged_range(void *userdata, size_t begin, size_t end, unsigned worker)
 {
     const PagedWork *w = userdata;
-    AttentionPart parts[ATTENTION_HEADS_MAX], next[ATTENTION_HEADS_MAX];
+    size_t tile = TILE_QUERIES / w->n_heads, last = end * tile < w->count ? end * tile : w->count;
 
     (void)worker;
-    for (size_t i = begin; i < end; i++) {
-        const AttentionRow *row = &w->rows[i];
+    for (size_t i = begin * tile; i < last;) {
+        size_t n = 1;
 
-        part_run(w, row, 0, parts);
-        for (size_t part = 1; part < row_parts(row); part++) {
-            part_run(w, row, part, next);
-            row_merge(w, parts, next);
-        }
-        row_finish(w, row, parts);
+        while (n < tile && i + n < last && same_cache(&w->rows[i + n - 1], &w->rows[i + n]))
+            n++;
+        tile_run(w, &w->rows[i], n);
+        i += n;
     }
 }
 
@@ -101,7 +130,7 @@ static void parts_range(void *userdata, size_t begin, size_t end, unsigned worke
     for (size_t unit = begin; unit < end; unit++) {
         while (w->firsts[i + 1] <= unit)
             i++;
-        part_run(w, &w->rows[i], unit - w->firsts[i], &w->cpu->parts[unit * w->n_heads]);
+        part_run(w, &w->rows[i], 1, unit - w->firsts[i], &w->cpu->parts[unit * w->n_heads]);
     }
 }
 
@@ -130,9 +159,10 @@ void cpu_attention_paged(Backend *b, const AttentionRow *rows, size_t count, siz
                       .head_dim = head_dim,
                       .kv = kv,
                       .count = count};
-    size_t keys = 0, n_parts = 0;
+    size_t keys = 0, n_parts = 0, tile = TILE_QUERIES / n_heads;
 
-    assert(head_dim % 16 == 0 && head_dim <= ATTENTION_DIM_MAX && n_heads <= ATTENTION_HEADS_MAX);
+    assert(head_dim % (kv == KV_Q8 ? 32 : 16) == 0 && head_dim <= ATTENTION_DIM_MAX);
+    assert(n_heads > 0 && n_heads <= ATTENTION_HEADS_MAX);
     for (size_t i = 0; i < count; i++) {
         assert(rows[i].length > 0);
         if (n_parts < CPU_PARTS_MAX)
@@ -142,14 +172,12 @@ void cpu_attention_paged(Backend *b, const AttentionRow *rows, size_t count, siz
     }
     if (count == 0)
         return;
-
-    size_t grain = cpu_grain(keys / count * n_heads * head_dim / 4);
-
     if (n_parts > count && n_parts * n_heads <= CPU_PARTS_MAX) {
         work.firsts[count] = n_parts;
         paged_shared(&work, n_parts);
     } else
-        pool_for(cpu->pool, count, grain, paged_range, &work);
+        pool_for(cpu->pool, (count + tile - 1) / tile,
+                 cpu_grain(keys / count * tile * n_heads * head_dim / 4), paged_range, &work);
 }
 
 typedef struct PoolWork {

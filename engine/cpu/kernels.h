@@ -163,13 +163,17 @@ typedef struct Kernels {
     /* y += x. n may be 0. Exact. */
     void (*add)(float *y, const float *x, size_t n);
 
-    /* Keys [begin, end) of a paged row for each of its heads, ATTENTION_PART at most; begin is
-     * a multiple of KV_PAGE. parts [n_heads]. A page of keys is turned over, [head_dim,
-     * KV_PAGE], so that scores are sums down its columns; a page of values is [KV_PAGE,
-     * head_dim]. The whole of both is read: what is past `end` counts for nothing but is
-     * finite. Tolerance 1e-5 after attention_finish(). */
-    void (*attention_part)(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
-                           size_t begin, size_t end, AttentionPart *parts);
+    /* Keys [begin, end) for each head of rows that share a cache, ATTENTION_PART at most; begin is
+     * a multiple of KV_PAGE. Rows are in the order of their lengths, and see no keys past those;
+     * each sees one of these at least. parts [n_rows, n_heads]. A page of keys is turned over,
+     * [head_dim, KV_PAGE], so that scores are sums down its columns; a page of values is [KV_PAGE,
+     * head_dim]. With KV_Q8 a page of keys is int8 [head_dim / 4, KV_PAGE, 4], one of values int8
+     * [KV_PAGE, head_dim], and f16 scales [head_dim / 32, KV_PAGE] follow; queries are rounded as
+     * pack_q8() does and a score is a sum of integer dots times both scales. Pages are read whole:
+     * what is past the end counts for nothing but is finite. Tolerance 1e-5 after
+     * attention_finish(). */
+    void (*attention_part)(const AttentionRow *rows, size_t n_rows, size_t n_heads, size_t head_dim,
+                           KvType kv, size_t begin, size_t end, AttentionPart *parts);
     /* Queries [begin, end) of one head, all n keys; rows are `stride` floats apart. head_dim as in
      * backend.h. Tolerance 1e-5. */
     void (*attention_full)(const float *q, const float *k, const float *v, size_t n, size_t stride,

@@ -151,7 +151,7 @@ typedef struct StoreWork {
     KvType kv;
 } StoreWork;
 
-/* A key is a column of its page: kernels.h. */
+/* Where things lie in a page: kernels.h. A key is a column of its page. */
 static void key_store(const StoreWork *w, const float *k, void *page, size_t column)
 {
     uint16_t half[ATTENTION_DIM_MAX];
@@ -174,6 +174,32 @@ static void value_store(const StoreWork *w, const float *v, void *page, size_t r
         memcpy((float *)page + row * w->head_dim, v, w->head_dim * sizeof *v);
 }
 
+/* x as int8; its scales go to the end of the page. */
+static void bytes_store(const StoreWork *w, const float *x, int8_t *page, size_t row, int8_t *q)
+{
+    float scales[ATTENTION_DIM_MAX / QUANT_RUN], sums[ATTENTION_DIM_MAX / QUANT_RUN];
+    int32_t offsets[2][ATTENTION_DIM_MAX / QUANT_RUN];
+    uint16_t half[ATTENTION_DIM_MAX / QUANT_RUN];
+    uint16_t *to = (uint16_t *)(void *)(page + KV_PAGE * w->head_dim);
+    size_t n_runs = w->head_dim / QUANT_RUN;
+
+    w->kernels->pack_q8(x, w->head_dim, q, &(PackedNumbers){scales, offsets[0], offsets[1], sums});
+    w->kernels->f16_from_f32(scales, n_runs, half);
+    for (size_t r = 0; r < n_runs; r++)
+        to[r * KV_PAGE + row] = half[r];
+}
+
+static void pair_store_q8(const StoreWork *w, const AttentionRow *row, int8_t *keys, int8_t *values,
+                          size_t at)
+{
+    int8_t k[ATTENTION_DIM_MAX];
+
+    bytes_store(w, row->k, keys, at, k);
+    for (size_t d = 0; d < w->head_dim; d += 4)
+        memcpy(keys + (d / 4 * KV_PAGE + at) * 4, k + d, 4);
+    bytes_store(w, row->v, values, at, values + at * w->head_dim);
+}
+
 static void kv_store_range(void *userdata, size_t begin, size_t end, unsigned worker)
 {
     const StoreWork *w = userdata;
@@ -181,10 +207,15 @@ static void kv_store_range(void *userdata, size_t begin, size_t end, unsigned wo
     (void)worker;
     for (size_t j = begin; j < end; j++) {
         const AttentionRow *row = &w->rows[j];
-        size_t last = row->length - 1;
+        size_t last = row->length - 1, at = last % KV_PAGE;
+        void *keys = row->k_pages[last / KV_PAGE], *values = row->v_pages[last / KV_PAGE];
 
-        key_store(w, row->k, row->k_pages[last / KV_PAGE], last % KV_PAGE);
-        value_store(w, row->v, row->v_pages[last / KV_PAGE], last % KV_PAGE);
+        if (w->kv == KV_Q8) {
+            pair_store_q8(w, row, keys, values, at);
+            continue;
+        }
+        key_store(w, row->k, keys, at);
+        value_store(w, row->v, values, at);
     }
 }
 
@@ -193,6 +224,6 @@ void cpu_kv_store(Backend *b, const AttentionRow *rows, size_t count, size_t hea
     CpuBackend *cpu = cpu_backend(b);
     StoreWork work = {&cpu->kernels, rows, head_dim, kv};
 
-    assert(head_dim <= ATTENTION_DIM_MAX && kv < _KV_TYPE_COUNT);
+    assert(head_dim <= ATTENTION_DIM_MAX && (kv != KV_Q8 || head_dim % QUANT_RUN == 0));
     pool_for(cpu->pool, count, cpu_grain(8 * head_dim), kv_store_range, &work);
 }

@@ -7,35 +7,42 @@
 #define TURNS     60
 #define PAGES_MAX 64
 
-/* A paged cache with random keys, values and gates. */
+#define ROWS_MAX 9
+
+/* A paged cache with random keys, values and gates, and rows that look at it. */
 typedef struct PagedCase {
-    size_t heads, dim, length;
-    bool f16;
+    size_t n_rows, heads, dim, length;
+    KvType kv;
     void *k[PAGES_MAX], *v[PAGES_MAX];
     float *gates[PAGES_MAX];
     float *q;
-    AttentionRow row;
+    AttentionRow rows[ROWS_MAX];
 } PagedCase;
 
 static void *page_new(const PagedCase *c)
 {
-    size_t n = KV_PAGE * c->dim;
-    float *x = exact_new(n * sizeof *x);
-    uint16_t *half;
+    size_t n = KV_PAGE * c->dim, bytes = kv_page_bytes(c->kv, c->dim);
+    uint8_t *page = aligned_alloc(64, bytes);
+    uint16_t *half = (uint16_t *)(void *)page;
 
-    random_floats(x, n);
-    if (!c->f16)
-        return x;
-    half = exact_new(n * sizeof *half);
-    for (size_t i = 0; i < n; i++)
-        half[i] = f32_to_f16(x[i]);
-    free(x);
-    return half;
+    ASSERT(page);
+    if (c->kv == KV_F32)
+        random_floats((float *)(void *)page, n);
+    else if (c->kv == KV_F16)
+        random_weights(DTYPE_F16, page, 1, n);
+    else
+        for (size_t i = 0; i < bytes; i++)
+            page[i] = i % 64 ? (uint8_t)(random_u32() % 255 - 127) : 0;
+    for (size_t i = n / 2; c->kv == KV_Q8 && i < bytes / 2; i++)
+        half[i] = f32_to_f16(fabsf(random_float()) * 0.01f);
+    return page;
 }
 
-static void paged_init(PagedCase *c, size_t heads, size_t dim, size_t length, bool f16, bool gates)
+/* Lengths of the rows grow up to `length`, and none ends before `begin`. */
+static void paged_init(PagedCase *c, size_t n_rows, size_t heads, size_t dim, size_t begin,
+                       size_t length, KvType kv, bool gates)
 {
-    *c = (PagedCase){.heads = heads, .dim = dim, .length = length, .f16 = f16};
+    *c = (PagedCase){.n_rows = n_rows, .heads = heads, .dim = dim, .length = length, .kv = kv};
     for (size_t i = 0; i * KV_PAGE < length; i++) {
         c->k[i] = page_new(c);
         c->v[i] = page_new(c);
@@ -44,15 +51,18 @@ static void paged_init(PagedCase *c, size_t heads, size_t dim, size_t length, bo
             random_floats(c->gates[i], KV_PAGE);
         }
     }
-    c->q = exact_new(heads * dim * sizeof *c->q);
-    random_floats(c->q, heads * dim);
-    c->row = (AttentionRow){
-        .q = c->q,
-        .k_pages = (void *const *)c->k,
-        .v_pages = (void *const *)c->v,
-        .log_gate = gates ? (const float *const *)c->gates : NULL,
-        .length = (uint32_t)length,
-    };
+    c->q = exact_new(n_rows * heads * dim * sizeof *c->q);
+    random_floats(c->q, n_rows * heads * dim);
+    for (size_t j = n_rows; j-- > 0;) {
+        c->rows[j] = (AttentionRow){
+            .q = c->q + j * heads * dim,
+            .k_pages = (void *const *)c->k,
+            .v_pages = (void *const *)c->v,
+            .log_gate = gates ? (const float *const *)c->gates : NULL,
+            .length = (uint32_t)length,
+        };
+        length -= random_below(length - begin < 20 ? length - begin : 20);
+    }
 }
 
 static void paged_deinit(PagedCase *c)
@@ -65,14 +75,18 @@ static void paged_deinit(PagedCase *c)
     free(c->q);
 }
 
-static float *paged_run(const PagedCase *c, const Kernels *k, size_t begin)
+/* Finished rows, `step` of them in a call. */
+static float *paged_run(const PagedCase *c, const Kernels *k, size_t begin, size_t step)
 {
-    AttentionPart *parts = guarded_new(c->heads * sizeof *parts, 0);
-    float *out = exact_new(c->heads * c->dim * sizeof *out);
+    size_t n = c->n_rows * c->heads;
+    AttentionPart *parts = guarded_new(n * sizeof *parts, 0);
+    float *out = exact_new(n * c->dim * sizeof *out);
 
-    k->attention_part(&c->row, c->heads, c->dim, c->f16, begin, c->length, parts);
-    for (size_t h = 0; h < c->heads; h++)
-        attention_finish(&parts[h], c->dim, out + h * c->dim);
+    for (size_t j = 0; j < c->n_rows; j += step)
+        k->attention_part(&c->rows[j], c->n_rows - j < step ? c->n_rows - j : step, c->heads,
+                          c->dim, c->kv, begin, begin + ATTENTION_PART, &parts[j * c->heads]);
+    for (size_t i = 0; i < n; i++)
+        attention_finish(&parts[i], c->dim, out + i * c->dim);
     guarded_free(parts);
     return out;
 }
@@ -80,23 +94,30 @@ static float *paged_run(const PagedCase *c, const Kernels *k, size_t begin)
 static void check_attention_part(const Kernels *ref, const Kernels *k)
 {
     static const size_t lengths[] = {1, 2, 15, 16, 17, 31, 32, 33, 64, 65, 100, 512};
+    static const size_t dims[] = {32, 64, 128, 96};
 
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < 3 * TURNS; turn++) {
+        KvType kv = (KvType)(turn % _KV_TYPE_COUNT);
+        size_t dim = random_below(3) ? dims[random_below(4)] : 16 * (1 + random_below(8));
+        size_t length = random_size(lengths, sizeof lengths / sizeof *lengths);
+        size_t begin = random_below((length + KV_PAGE - 1) / KV_PAGE) * KV_PAGE, n;
         PagedCase c;
-        size_t dim = random_below(3) ? 32 : 16 * (1 + random_below(8));
-        size_t begin;
-        float *a, *b;
+        float *a, *b, *alone;
 
-        paged_init(&c, random_below(3) ? 1 : 1 + random_below(4), dim,
-                   random_size(lengths, sizeof lengths / sizeof *lengths), turn % 2, turn % 3);
-        for (size_t i = 0; turn % 5 == 0 && i < c.heads * dim; i++)
+        dim = kv == KV_Q8 ? (dim + 16) / 32 * 32 : dim;
+        paged_init(&c, 1 + random_below(ROWS_MAX), random_below(3) ? 1 : 1 + random_below(5), dim,
+                   begin, length, kv, turn / 3 % 3);
+        n = c.n_rows * c.heads * dim;
+        for (size_t i = 0; turn % 5 == 0 && i < n; i++)
             c.q[i] *= 5; /* sharp: one key takes nearly all */
-        begin = random_below((c.length + KV_PAGE - 1) / KV_PAGE) * KV_PAGE;
-        a = paged_run(&c, ref, begin);
-        b = paged_run(&c, k, begin);
-        expect_near(a, b, c.heads * dim, 1e-5);
+        a = paged_run(&c, ref, begin, c.n_rows);
+        b = paged_run(&c, k, begin, c.n_rows);
+        alone = paged_run(&c, k, begin, 1);
+        expect_near(a, b, n, 1e-5);
+        expect_same(b, alone, n * sizeof *b);
         free(a);
         free(b);
+        free(alone);
         paged_deinit(&c);
     }
 }
@@ -155,7 +176,7 @@ static void check_attention_pool(const Kernels *ref, const Kernels *k)
 typedef struct PartBench {
     const Kernels *k;
     PagedCase c;
-    AttentionPart parts[1];
+    AttentionPart parts[16];
 } PartBench;
 
 static void part_run(void *userdata)
@@ -163,24 +184,47 @@ static void part_run(void *userdata)
     PartBench *b = userdata;
 
     for (size_t t = 0; t < b->c.length; t += ATTENTION_PART)
-        b->k->attention_part(&b->c.row, 1, b->c.dim, b->c.f16, t, t + ATTENTION_PART, b->parts);
+        b->k->attention_part(b->c.rows, b->c.n_rows, b->c.heads, b->c.dim, b->c.kv, t,
+                             t + ATTENTION_PART, b->parts);
 }
 
+/* Rows of the shipped model, then one of a larger one, with and without query heads that share a
+ * key head, then a tile of a prompt. */
 static void bench_attention_part(const Kernels *k)
 {
-    for (int i = 0; i < 4; i++) {
-        PartBench b = {.k = k};
-        size_t length = i < 2 ? 512 : 2048;
-        bool f16 = i % 2 == 0;
-        double macs = 2 * 32 * (double)length;
-        char label[64];
+    static const struct {
+        size_t rows, heads, dim;
+    } shapes[] = {{1, 1, 32}, {1, 4, 64}, {1, 1, 128}, {4, 4, 64}};
+    static const char *const names[] = {"f32", "f16", "q8"};
 
-        paged_init(&b.c, 1, 32, length, f16, true);
-        snprintf(label, sizeof label, "attention_part %s 32 x %zu", f16 ? "f16" : "f32", length);
-        bench_case(k, label, (BenchWork){.f32_macs = macs, .bytes = macs * (f16 ? 2 : 4)}, part_run,
-                   &b);
-        paged_deinit(&b.c);
-    }
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (KvType kv = 0; kv < _KV_TYPE_COUNT; kv++) {
+            PartBench b = {.k = k};
+            size_t length = 2048, dim = shapes[i].dim, queries = shapes[i].rows * shapes[i].heads;
+            double cells = 2 * (double)dim * (double)length;
+            char label[64];
+
+            paged_init(&b.c, 1, shapes[i].heads, dim, 0, length, kv, i == 0);
+            free(b.c.q);
+            b.c.q = exact_new(queries * dim * sizeof(float));
+            random_floats(b.c.q, queries * dim);
+            b.c.n_rows = shapes[i].rows;
+            for (size_t j = 0; j < b.c.n_rows; j++) {
+                b.c.rows[j] = b.c.rows[0];
+                b.c.rows[j].q = b.c.q + j * shapes[i].heads * dim;
+            }
+            snprintf(label, sizeof label, "attention_part %s %zu x %zu of %zu, %zu keys", names[kv],
+                     shapes[i].rows, shapes[i].heads, dim, length);
+            bench_case(
+                k, label,
+                (BenchWork){
+                    .f32_macs = kv == KV_Q8 ? cells / 2 * (double)queries : cells * (double)queries,
+                    .int8_macs = kv == KV_Q8 ? cells / 2 * (double)queries : 0,
+                    .bytes = (double)(2 * length / KV_PAGE * kv_page_bytes(kv, dim)),
+                },
+                part_run, &b);
+            paged_deinit(&b.c);
+        }
 }
 
 typedef struct FullBench {

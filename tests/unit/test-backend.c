@@ -106,7 +106,7 @@ typedef struct Results {
     float products[_DTYPE_COUNT][N * OUTS], gathered[N * OUTS], embedded[N * WIDTH],
         norm[N * WIDTH];
     float rope[N * WIDTH], silu_mul[N * WIDTH], silu[N * WIDTH], add[N * WIDTH], sums[N * WIDTH];
-    float paged[N * DIM], full[N * WIDTH], pooled[4 * WIDTH];
+    float paged[_KV_TYPE_COUNT][N * DIM], full[N * WIDTH], pooled[4 * WIDTH];
 } Results;
 
 static void run_products(Backend *b, const Data *d, size_t step, Results *r)
@@ -192,7 +192,7 @@ static void run_paged(Backend *b, const Data *d, size_t step, KvType kv, Results
     for (size_t j = 0; j < N; j++) {
         rows[j] = rows[j * (KEYS - 1) / (N - 1)];
         rows[j].q = d->q + j * DIM;
-        rows[j].out = r->paged + j * DIM;
+        rows[j].out = r->paged[kv] + j * DIM;
     }
     for (size_t j = 0; j < N; j += step)
         b->ops->attention_paged(b, rows + j, step, 1, DIM, kv);
@@ -214,7 +214,8 @@ static Results *run(unsigned threads, Precision precision, unsigned mask, size_t
     data_init(&d, b);
     run_products(b, &d, step, r);
     run_rows(b, &d, step, r);
-    run_paged(b, &d, step, precision == PRECISION_INT8 ? KV_F16 : KV_F32, r);
+    for (KvType kv = 0; kv < _KV_TYPE_COUNT; kv++)
+        run_paged(b, &d, step, kv, r);
     b->ops->attention_full(b, d.q, d.x, d.q, N, HEADS, DIM, r->full);
     b->ops->attention_pool(b, d.x, N, WIDTH, d.q, 4, r->pooled);
     ASSERT_OK(b->ops->sync(b));
@@ -285,7 +286,8 @@ static void test_precision(void)
         else
             ASSERT(d == 0);
     }
-    ASSERT(distance(int8->paged, f32->paged, N * DIM) < 1e-3);
+    ASSERT(distance(f32->paged[KV_F16], f32->paged[KV_F32], N * DIM) < 1e-3);
+    ASSERT(distance(f32->paged[KV_Q8], f32->paged[KV_F32], N * DIM) < 1e-2);
     free(int8);
     free(f32);
 }

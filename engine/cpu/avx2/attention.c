@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/base/quant.h"
 #include "engine/cpu/avx2/vec.h"
 
 /*
@@ -91,16 +92,29 @@ inline_always void tile_scores(const float *q, const float *turned, size_t dim, 
         _mm256_storeu_ps(scores + 8 * i, _mm256_mul_ps(s[i], _mm256_set1_ps(scale)));
 }
 
-/* Eight values of a page. */
-inline_always __m256 page_load(const void *page, size_t i, const bool f16)
+/* Eight values of a page; those of int8 without their scale. */
+inline_always __m256 page_load(const void *page, size_t i, const KvType kv)
 {
-    return f16 ? _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)page + i)))
-               : _mm256_loadu_ps((const float *)page + i);
+    if (kv == KV_F16)
+        return _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)page + i)));
+    if (kv == KV_F32)
+        return _mm256_loadu_ps((const float *)page + i);
+
+    __m128i bytes = _mm_loadl_epi64((const void *)((const int8_t *)page + i));
+
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+}
+
+inline_always __m256 scales_load(const void *page, size_t dim, size_t run, size_t key)
+{
+    const uint16_t *scales = (const uint16_t *)((const int8_t *)page + KV_PAGE * dim);
+
+    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)(scales + run * KV_PAGE + key)));
 }
 
 /* Scores of the keys of a page: eight chains, as many as keep two multipliers busy. */
 inline_always void page_scores(const float *q, const void *page, size_t dim, float scale,
-                               const float *gates, const bool f16, float *scores)
+                               const float *gates, const KvType kv, float *scores)
 {
     __m256 s[2][TILE_VECS];
 
@@ -110,12 +124,66 @@ inline_always void page_scores(const float *q, const void *page, size_t dim, flo
         for (size_t j = 0; j < 2; j++)
             for (size_t i = 0; i < TILE_VECS; i++)
                 s[j][i] = _mm256_fmadd_ps(_mm256_set1_ps(q[d + j]),
-                                          page_load(page, (d + j) * TILE + 8 * i, f16), s[j][i]);
+                                          page_load(page, (d + j) * TILE + 8 * i, kv), s[j][i]);
     for (int i = 0; i < TILE_VECS; i++) {
         s[0][i] = _mm256_mul_ps(_mm256_add_ps(s[0][i], s[1][i]), _mm256_set1_ps(scale));
         if (gates)
             s[0][i] = _mm256_add_ps(s[0][i], _mm256_loadu_ps(gates + 8 * i));
         _mm256_storeu_ps(scores + 8 * i, s[0][i]);
+    }
+}
+
+/* A query as int8, and the scores of a page of such keys. */
+typedef struct ByteQuery {
+    int8_t q[ATTENTION_DIM_MAX];
+    float scales[ATTENTION_DIM_MAX / QUANT_RUN];
+} ByteQuery;
+
+static void byte_query_init(ByteQuery *b, const float *q, size_t dim)
+{
+    float sums[ATTENTION_DIM_MAX / QUANT_RUN];
+    int32_t offsets[2][ATTENTION_DIM_MAX / QUANT_RUN];
+    PackedNumbers numbers = {b->scales, offsets[0], offsets[1], sums};
+
+    pack_q8_avx2(q, dim, b->q, &numbers);
+}
+
+/* Magnitudes of keys are the unsigned side of the byte product, their signs go to the query. */
+inline_always __m256i byte_dots(const int8_t *q, const int8_t *keys)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i dots = _mm256_setzero_si256();
+
+    for (size_t j = 0; j < QUANT_RUN / 4; j++) {
+        __m256i k = _mm256_loadu_si256((const void *)(keys + j * 4 * TILE)), a;
+        int32_t four;
+
+        memcpy(&four, q + 4 * j, sizeof four);
+        a = _mm256_sign_epi8(_mm256_set1_epi32(four), k);
+        a = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(k), a), ones);
+        dots = _mm256_add_epi32(dots, a);
+    }
+    return dots;
+}
+
+static void page_scores_q8(const ByteQuery *q, const void *page, size_t dim, float scale,
+                           const float *gates, float *scores)
+{
+    for (size_t i = 0; i < TILE; i += 8) {
+        __m256 s = _mm256_setzero_ps();
+
+        for (size_t run = 0; run < dim / QUANT_RUN; run++) {
+            const int8_t *keys = (const int8_t *)page + run * QUANT_RUN * TILE + 4 * i;
+            __m256i dots = byte_dots(q->q + run * QUANT_RUN, keys);
+            __m256 scales =
+                _mm256_mul_ps(scales_load(page, dim, run, i), _mm256_set1_ps(q->scales[run]));
+
+            s = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, s);
+        }
+        s = _mm256_mul_ps(s, _mm256_set1_ps(scale));
+        if (gates)
+            s = _mm256_add_ps(s, _mm256_loadu_ps(gates + i));
+        _mm256_storeu_ps(scores + i, s);
     }
 }
 
@@ -143,10 +211,11 @@ static void part_softmax(float *scores, size_t n, AttentionPart *part)
 /* out[8 n] = sum of the weighted rows of all pages, from column d on, in eight chains; n, 2 or
  * 4, is known when compiled. */
 inline_always void part_values(const float *weights, const AttentionRow *row, size_t begin,
-                               size_t end, size_t dim, size_t d, const size_t n, const bool f16,
+                               size_t end, size_t dim, size_t d, const size_t n, const KvType kv,
                                float *out)
 {
     const size_t n_chains = 8 / n;
+    float scaled[TILE];
     __m256 a[4][4];
 
     for (size_t c = 0; c < n_chains; c++)
@@ -154,13 +223,20 @@ inline_always void part_values(const float *weights, const AttentionRow *row, si
             a[c][i] = _mm256_setzero_ps();
     for (size_t t = begin; t < end; t += TILE, weights += TILE) {
         const void *page = row->v_pages[t / KV_PAGE];
+        const float *w = weights;
 
+        for (size_t key = 0; kv == KV_Q8 && key < TILE; key += 8) {
+            __m256 scales = scales_load(page, dim, d / QUANT_RUN, key);
+
+            _mm256_storeu_ps(scaled + key, _mm256_mul_ps(_mm256_loadu_ps(weights + key), scales));
+            w = scaled;
+        }
         for (size_t key = 0; key < TILE; key += n_chains)
             for (size_t c = 0; c < n_chains; c++) {
-                __m256 w = _mm256_set1_ps(weights[key + c]);
+                __m256 one = _mm256_set1_ps(w[key + c]);
 
                 for (size_t i = 0; i < n; i++)
-                    a[c][i] = _mm256_fmadd_ps(w, page_load(page, (key + c) * dim + d + 8 * i, f16),
+                    a[c][i] = _mm256_fmadd_ps(one, page_load(page, (key + c) * dim + d + 8 * i, kv),
                                               a[c][i]);
             }
     }
@@ -171,36 +247,47 @@ inline_always void part_values(const float *weights, const AttentionRow *row, si
     }
 }
 
-/* All scores first, then all weights, then the values: nothing waits for a page before. */
-inline_always void head_part(const AttentionRow *row, const float *q, size_t dim, const bool f16,
+/* All scores first, then all weights, then the values: nothing waits for a page before. The part
+ * stays in the second level of the cache for the heads that share it. */
+inline_always void head_part(const AttentionRow *row, const float *q, size_t dim, const KvType kv,
                              size_t begin, size_t end, AttentionPart *part)
 {
     float scores[ATTENTION_PART], scale = 1 / sqrtf((float)dim);
+    ByteQuery bytes;
     size_t d;
 
+    if (kv == KV_Q8)
+        byte_query_init(&bytes, q, dim);
     for (size_t t = begin; t < end; t += TILE) {
         size_t page = t / KV_PAGE;
+        const float *gates = row->log_gate ? row->log_gate[page] : NULL;
 
-        page_scores(q, row->k_pages[page], dim, scale, row->log_gate ? row->log_gate[page] : NULL,
-                    f16, scores + (t - begin));
+        if (kv == KV_Q8)
+            page_scores_q8(&bytes, row->k_pages[page], dim, scale, gates, scores + (t - begin));
+        else
+            page_scores(q, row->k_pages[page], dim, scale, gates, kv, scores + (t - begin));
     }
     part_softmax(scores, end - begin, part);
     for (d = 0; d + 32 <= dim; d += 32)
-        part_values(scores, row, begin, end, dim, d, 4, f16, part->out + d);
+        part_values(scores, row, begin, end, dim, d, 4, kv, part->out + d);
     if (d < dim)
-        part_values(scores, row, begin, end, dim, d, 2, f16, part->out + d);
+        part_values(scores, row, begin, end, dim, d, 2, kv, part->out + d);
 }
 
-void attention_part_avx2(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
-                         size_t begin, size_t end, AttentionPart *parts)
+void attention_part_avx2(const AttentionRow *rows, size_t n_rows, size_t n_heads, size_t head_dim,
+                         KvType kv, size_t begin, size_t end, AttentionPart *parts)
 {
-    for (size_t h = 0; h < n_heads; h++) {
-        const float *q = row->q + h * head_dim;
+    for (size_t i = 0; i < n_rows * n_heads; i++) {
+        const AttentionRow *row = &rows[i / n_heads];
+        const float *q = row->q + i % n_heads * head_dim;
+        size_t last = row->length < end ? row->length : end;
 
-        if (kv_f16)
-            head_part(row, q, head_dim, true, begin, end, &parts[h]);
+        if (kv == KV_F16)
+            head_part(row, q, head_dim, KV_F16, begin, last, &parts[i]);
+        else if (kv == KV_Q8)
+            head_part(row, q, head_dim, KV_Q8, begin, last, &parts[i]);
         else
-            head_part(row, q, head_dim, false, begin, end, &parts[h]);
+            head_part(row, q, head_dim, KV_F32, begin, last, &parts[i]);
     }
 }
 

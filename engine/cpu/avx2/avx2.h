@@ -15,8 +15,8 @@ void rms_norm_avx2(const float *x, const float *w, float eps, size_t width, floa
 void rope_avx2(float *x, size_t n_heads, size_t head_dim, const float *cos_sin);
 void silu_mul_avx2(const float *a, const float *b, size_t n, float *y);
 void add_avx2(float *y, const float *x, size_t n);
-void attention_part_avx2(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
-                         size_t begin, size_t end, AttentionPart *parts);
+void attention_part_avx2(const AttentionRow *rows, size_t n_rows, size_t n_heads, size_t head_dim,
+                         KvType kv, size_t begin, size_t end, AttentionPart *parts);
 void attention_full_avx2(const float *q, const float *k, const float *v, size_t n, size_t stride,
                          size_t head_dim, size_t begin, size_t end, float *out);
 void attention_pool_avx2(const float *x, size_t n, size_t width, const float *query, float *out);

@@ -1,7 +1,6 @@
 #include "engine/cpu/avx512/avx512.h"
 #include "engine/cpu/cpuid.h"
 
-/* Attention over pages stays with AVX2: converting halves is slower in wide registers. */
 void kernels_init_avx512(Kernels *k, unsigned features)
 {
     k->pack_q8 = pack_q8_avx512;
@@ -11,6 +10,7 @@ void kernels_init_avx512(Kernels *k, unsigned features)
     k->attention_full = attention_full_avx512;
     if (features & CPU_VNNI) {
         k->product_int8 = product_int8_avx512vnni;
+        k->attention_part = attention_part_avx512vnni;
         k->scan_q8 = scan_q8_avx512vnni;
     }
 }

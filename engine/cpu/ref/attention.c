@@ -26,30 +26,66 @@ static void part_add(float *largest, float *sum, float *out, size_t n, float sco
         out[i] = out[i] * keep + weight * v[i];
 }
 
-static float page_value(const void *page, size_t i, bool f16)
+/* Number `column` of key or value `key` of a page: kernels.h says where it lies. */
+static float page_value(const void *page, bool keys, size_t key, size_t column, size_t dim,
+                        KvType kv)
 {
-    return f16 ? f16_to_f32(((const uint16_t *)page)[i]) : ((const float *)page)[i];
+    size_t i = keys ? column * KV_PAGE + key : key * dim + column;
+
+    if (kv == KV_F32)
+        return ((const float *)page)[i];
+    if (kv == KV_F16)
+        return f16_to_f32(((const uint16_t *)page)[i]);
+
+    const int8_t *q = page;
+
+    if (keys)
+        i = (column / 4 * KV_PAGE + key) * 4 + column % 4;
+    return (float)q[i] * f16_load(q + KV_PAGE * dim + (column / QUANT_RUN * KV_PAGE + key) * 2);
 }
 
-void attention_part_ref(const AttentionRow *row, size_t n_heads, size_t head_dim, bool kv_f16,
-                        size_t begin, size_t end, AttentionPart *parts)
+/* A query as it meets keys of int8: rounded, and a float again. */
+static void query_round(const float *q, size_t dim, float *rounded)
 {
-    float scale = 1 / sqrtf((float)head_dim), k[ATTENTION_DIM_MAX], v[ATTENTION_DIM_MAX];
+    int8_t bytes[ATTENTION_DIM_MAX];
+    float scales[ATTENTION_DIM_MAX / QUANT_RUN], sums[ATTENTION_DIM_MAX / QUANT_RUN];
+    int32_t offsets[2][ATTENTION_DIM_MAX / QUANT_RUN];
+    PackedNumbers numbers = {scales, offsets[0], offsets[1], sums};
 
-    for (size_t h = 0; h < n_heads; h++)
-        parts[h] = (AttentionPart){.largest = -INFINITY};
-    for (size_t t = begin; t < end; t++) {
+    pack_q8_ref(q, dim, bytes, &numbers);
+    for (size_t d = 0; d < dim; d++)
+        rounded[d] = (float)bytes[d] * scales[d / QUANT_RUN];
+}
+
+static void row_part(const AttentionRow *row, const float *query, size_t dim, KvType kv,
+                     size_t begin, size_t end, AttentionPart *part)
+{
+    float k[ATTENTION_DIM_MAX], v[ATTENTION_DIM_MAX], q[ATTENTION_DIM_MAX];
+
+    memcpy(q, query, dim * sizeof *q);
+    if (kv == KV_Q8)
+        query_round(query, dim, q);
+    *part = (AttentionPart){.largest = -INFINITY};
+    for (size_t t = begin; t < end && t < row->length; t++) {
         size_t page = t / KV_PAGE, i = t % KV_PAGE;
         float gate = row->log_gate && row->log_gate[page] ? row->log_gate[page][i] : 0;
 
-        for (size_t d = 0; d < head_dim; d++) {
-            k[d] = page_value(row->k_pages[page], d * KV_PAGE + i, kv_f16);
-            v[d] = page_value(row->v_pages[page], i * head_dim + d, kv_f16);
+        for (size_t d = 0; d < dim; d++) {
+            k[d] = page_value(row->k_pages[page], true, i, d, dim, kv);
+            v[d] = page_value(row->v_pages[page], false, i, d, dim, kv);
         }
-        for (size_t h = 0; h < n_heads; h++)
-            part_add(&parts[h].largest, &parts[h].sum, parts[h].out, head_dim,
-                     dot(row->q + h * head_dim, k, head_dim) * scale + gate, v);
+        part_add(&part->largest, &part->sum, part->out, dim,
+                 dot(q, k, dim) / sqrtf((float)dim) + gate, v);
     }
+}
+
+void attention_part_ref(const AttentionRow *rows, size_t n_rows, size_t n_heads, size_t head_dim,
+                        KvType kv, size_t begin, size_t end, AttentionPart *parts)
+{
+    for (size_t j = 0; j < n_rows; j++)
+        for (size_t h = 0; h < n_heads; h++)
+            row_part(&rows[j], rows[j].q + h * head_dim, head_dim, kv, begin, end,
+                     &parts[j * n_heads + h]);
 }
 
 void attention_full_ref(const float *q, const float *k, const float *v, size_t n, size_t stride,
