@@ -505,15 +505,31 @@ static void watchdog_start(Service *s)
         log_warning("The watchdog is not fed: %s.", strerror(-r));
 }
 
+/* The file that the option names, or the one that the unit hands in as a credential, which must
+ * exist; else the one in /etc, which need not. */
+static const char *config_path(const Service *s, char buffer[PATH_MAX], bool *ret_needed)
+{
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+
+    *ret_needed = true;
+    if (s->options.config)
+        return s->options.config;
+    if (credentials && snprintf(buffer, PATH_MAX, "%s/perceptd.conf", credentials) < PATH_MAX &&
+        access(buffer, F_OK) == 0)
+        return buffer;
+    *ret_needed = false;
+    return SYSCONFDIR "/perceptd/perceptd.conf";
+}
+
 /* Reads the file over the defaults, into the given Config only if it is sound. */
 static int configure(Service *s, Config *ret_config)
 {
-    const char *path = s->options.config ? s->options.config : SYSCONFDIR "/perceptd/perceptd.conf";
-    char error[CONFIG_ERROR_MAX];
+    char buffer[PATH_MAX], error[CONFIG_ERROR_MAX];
+    bool needed;
     Config c;
-    int r = config_load(path, &c, error);
+    int r = config_load(config_path(s, buffer, &needed), &c, error);
 
-    if (r == -ENOENT && !s->options.config) {
+    if (r == -ENOENT && !needed) {
         config_init(&c);
         r = 0;
     }

@@ -4,7 +4,7 @@
 Nothing is downloaded and nothing on the machine is changed. Skipped where there is no root, no systemd-nspawn, or where
 mounting is not allowed.
 
-usage: test_boot.py BUILD FIXTURES [MODEL]
+usage: test_boot.py HANG BUILD FIXTURES [MODEL]
 """
 
 import os
@@ -19,6 +19,40 @@ NAME = "org.perceptd.Percept1"
 PATH = "/org/perceptd/Percept1"
 SKIP = 77
 MESSAGE_LOADED = "5d9f1a4e8c0b4f6aa6d27a0c61f3e103"
+MESSAGE_REFUSED = "5d9f1a4e8c0b4f6aa6d27a0c61f3e109"
+MESSAGE_HUNG = "5d9f1a4e8c0b4f6aa6d27a0c61f3e10a"
+CONFIG = "/usr/local/etc/perceptd/perceptd.conf"
+DROP_IN = "/etc/systemd/system/perceptd.service.d/test.conf"
+
+# Keeps the service at work: sixteen long answers, again and again for so many seconds. Prints how long it was without a
+# break, or the error that it met.
+LONG = """
+import sys
+import time
+import dbus
+
+NAME = "org.perceptd.Percept1"
+bus = dbus.SystemBus()
+options = {"max_tokens": dbus.UInt32(1000), "temperature": 4.0, "effort": 1.0}
+
+
+def call(path, interface, member, signature="", *args):
+    return bus.call_blocking(NAME, path, NAME + interface, member, signature, args, timeout=120)
+
+
+begin = time.monotonic()
+try:
+    while time.monotonic() < begin + float(sys.argv[1]):
+        paths = [call("/org/perceptd/Percept1", ".Manager", "Ask", "sa(hs)a{sv}", "Tell me all.", [],
+                      {**options, "seed": dbus.UInt64(n)}) for n in range(16)]
+        print("asked", flush=True)
+        for path in paths:
+            call(path, ".Request", "Wait")
+            call(path, ".Request", "Release")
+    print(f"{time.monotonic() - begin:.1f}")
+except dbus.DBusException as error:
+    print(error.get_dbus_name().rsplit(".", 1)[1])
+"""
 
 
 def run(*command, **kwargs):
@@ -79,6 +113,9 @@ class Machine:
             os.unlink(target)
         os.symlink("/lib/systemd/system/basic.target", target)
         shutil.copy(os.path.join(FIXTURES, "shapes.jpg"), self.path("/srv/shapes.jpg"))
+        shutil.copy(HANG, self.path("/srv/hang.so"))
+        with open(self.path("/srv/long.py"), "w", encoding="ascii") as file:
+            file.write(LONG)
         if MODEL:
             shutil.copy(MODEL, self.path("/usr/local/share/perceptd/models/percept-spark.gguf"))
 
@@ -223,9 +260,227 @@ class Boot(unittest.TestCase):
         self.assertEqual((self.show("Result"), self.show("ActiveState")), ("success", "inactive"))
         self.assertEqual(self.activate(), 's "unloaded"\n', "and it comes again when it is called")
 
+    def config(self, text):
+        """Another configuration, for the test."""
+        path = self.machine.path(CONFIG)
+        with open(path, encoding="utf-8") as file:
+            before = file.read()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+        def restore():
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(before)
+        self.addCleanup(restore)
+
+    def drop_in(self, text):
+        """Another unit, for the test; the service is started anew."""
+        with open(self.machine.path(DROP_IN), "w", encoding="ascii") as file:
+            file.write("[Service]\n" + text)
+
+        def restore():
+            os.unlink(self.machine.path(DROP_IN))
+            self.good("systemctl", "daemon-reload")
+            self.good("systemctl", "restart", "perceptd")
+        self.addCleanup(restore)
+        self.good("systemctl", "daemon-reload")
+        self.good("systemctl", "restart", "perceptd")
+
+    def property(self, name, path=PATH, interface=NAME + ".Manager"):
+        return self.good("busctl", "get-property", NAME, path, interface, name).strip()
+
+    def embed(self):
+        return self.inside("busctl", "--timeout=60", "call", NAME, PATH, NAME + ".Manager", "EmbedText",
+                           "asa{sv}", "1", "hello", "0")
+
+    def need_model(self):
+        if not MODEL:
+            self.skipTest("no model")
+
+    def eventually(self, condition, seconds=30):
+        end = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), end, "it did not happen")
+            time.sleep(0.1)
+
+    def begin_long(self, seconds):
+        """LONG at work; its end tells how it went."""
+        work = subprocess.Popen(["nsenter", "-t", self.machine.leader, "-a", "/usr/bin/python3",
+                                 "/srv/long.py", str(seconds)], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(work.stdout.close)
+        self.addCleanup(work.wait)
+        self.addCleanup(work.kill)
+        self.assertEqual(work.stdout.readline(), "asked\n")
+        return work
+
+    def test_7_activation_to_first_answer(self):
+        """What a program waits for that calls the service first of all, weights included."""
+        self.need_model()
+        self.good("systemctl", "stop", "perceptd")
+        begin = time.monotonic()
+        found = self.embed()
+        print(f"inactive to first vector: {(time.monotonic() - begin) * 1e3:.0f} ms", flush=True)
+        self.assertEqual(found.returncode, 0, found)
+        self.assertTrue(found.stdout.startswith("aaya{sv} 1 1024 "))
+        self.assertEqual((self.show("ActiveState"), self.property("State")), ("active", 's "ready"'))
+
+    def test_7_ready_waits_for_the_name_only(self):
+        """READY without a model at all: who calls is told so at once, instead of waiting for a start that fails."""
+        self.drop_in("ExecStart=\nExecStart=/usr/local/bin/perceptd --bus=system --model=nothing\n")
+        self.assertEqual((self.show("ActiveState"), self.show("Type")), ("active", "notify"))
+        self.assertIn("not installed", self.embed().stderr)
+        self.assertIn("No model", self.show("StatusText"))
+
+    def test_7_watchdog_kills_a_hung_worker(self):
+        self.need_model()
+        self.drop_in("WatchdogSec=2s\nEnvironment=LD_PRELOAD=/srv/hang.so\n")
+        self.assertEqual(self.embed().returncode, 0, "it works as long as it is not told to hang")
+        before, restarts = self.show("MainPID"), int(self.show("NRestarts"))
+        self.good("touch", "/run/perceptd-hang")
+        self.addCleanup(self.inside, "rm", "-f", "/run/perceptd-hang")
+        begin = time.monotonic()
+        self.assertNotEqual(self.embed().returncode, 0)
+        print(f"a hung worker was killed after {time.monotonic() - begin:.1f} s of 2 s", flush=True)
+        self.good("rm", "/run/perceptd-hang")
+        self.eventually(lambda: self.show("ActiveState") == "active" and self.show("MainPID") != before)
+        self.assertEqual(int(self.show("NRestarts")), restarts + 1)
+        self.assertIn("Watchdog timeout", self.good("journalctl", "-u", "perceptd", "-o", "cat"))
+        self.assertTrue(self.good("journalctl", f"MESSAGE_ID={MESSAGE_HUNG}", "-o", "cat").strip())
+        self.assertEqual(self.embed().returncode, 0)
+
+    def test_7_watchdog_lets_long_answers_be(self):
+        self.need_model()
+        self.drop_in("WatchdogSec=1s\n")
+        before, restarts = self.show("MainPID"), self.show("NRestarts")
+        work = self.begin_long(5)
+        self.assertGreater(float(work.communicate(timeout=120)[0].split("\n")[-2]), 5)
+        self.assertEqual((self.show("MainPID"), self.show("NRestarts")), (before, restarts))
+
+    def test_7_stop_drains(self):
+        """Sixteen answers in hand, more in line: all are told, well within the unit's limit."""
+        self.need_model()
+        self.activate()
+        work = self.begin_long(60)
+        begin = time.monotonic()
+        self.good("systemctl", "stop", "perceptd")
+        seconds = time.monotonic() - begin
+        print(f"SIGTERM to the end, sixteen answers in hand: {seconds * 1e3:.0f} ms", flush=True)
+        self.assertLess(seconds, 5)
+        self.assertEqual(self.show("TimeoutStopUSec"), "30s")
+        self.assertEqual(self.show("Result"), "success")
+        self.assertEqual(work.communicate(timeout=30)[0].split("\n")[-2], "Cancelled")
+
+    def test_7_reload_keeps_old_settings(self):
+        self.activate()
+        def level():
+            return self.good("systemctl", "service-log-level", "perceptd").strip()
+        self.config("[Log]\nLevel=notice\n")
+        self.good("systemctl", "reload", "perceptd")
+        self.assertEqual(level(), "notice")
+        before = self.show("MainPID")
+        with open(self.machine.path(CONFIG), "a", encoding="ascii") as file:
+            file.write("Level=loud\n")
+        self.good("systemctl", "reload", "perceptd")
+        self.assertEqual((level(), self.show("MainPID")), ("notice", before))
+        self.assertIn("line 3: Level must be", self.property("DegradedReason"))
+        found = self.good("journalctl", f"MESSAGE_ID={MESSAGE_REFUSED}", "-o", "verbose")
+        self.assertIn("PRIORITY=3", found)
+
+    def test_7_log_control(self):
+        self.activate()
+        self.good("systemctl", "service-log-level", "perceptd", "debug")
+        self.assertEqual(self.good("systemctl", "service-log-level", "perceptd"), "debug\n")
+        self.assertEqual(self.good("systemctl", "service-log-target", "perceptd"), "journal\n")
+        self.good("systemctl", "reload", "perceptd")
+        self.assertEqual(self.good("systemctl", "service-log-level", "perceptd"), "info\n")
+
+    def test_7_credentials(self):
+        """The configuration as a credential, from the unit and from a file that the service itself cannot read."""
+        self.config("[Log]\nLevel=debug\n")
+        self.drop_in("SetCredential=perceptd.conf:[Log]\\nLevel=warning\\n\n")
+        self.assertEqual(self.good("systemctl", "service-log-level", "perceptd"), "warning\n")
+        secret = self.machine.path("/srv/secret.conf")
+        with open(secret, "w", encoding="ascii") as file:
+            file.write("[Log]\nLevel=error\n")
+        os.chmod(secret, 0o600)
+        with open(self.machine.path(DROP_IN), "w", encoding="ascii") as file:
+            file.write("[Service]\nLoadCredential=perceptd.conf:/srv/secret.conf\n")
+        self.good("systemctl", "daemon-reload")
+        self.good("systemctl", "restart", "perceptd")
+        self.assertEqual(self.good("systemctl", "service-log-level", "perceptd"), "err\n")
+
+    def test_7_catalogue(self):
+        self.need_model()
+        self.good("journalctl", "--update-catalog")
+        self.activate()
+        self.embed()
+        found = self.good("journalctl", "-x", f"MESSAGE_ID={MESSAGE_LOADED}")
+        self.assertIn("Subject: The model percept-spark is loaded", found)
+        self.assertRegex(found, r"Loading took \d+ microseconds")
+
+    def test_7_idle_weights_leave(self):
+        self.need_model()
+        self.config("[Model]\nIdleUnloadSec=2\n")
+        self.activate()
+        self.good("systemctl", "reload", "perceptd")
+        self.embed()
+        loaded, begin = self.resident(), time.monotonic()
+        self.eventually(lambda: self.property("State") == 's "unloaded"')
+        seconds, left = time.monotonic() - begin, self.resident()
+        print(f"idle for 2 s: weights left after {seconds:.1f} s, {loaded >> 10} MiB before, {left >> 10} MiB after",
+              flush=True)
+        self.assertGreater(seconds, 1)
+        self.assertLess(left, loaded - 1024)
+
+    def resident(self):
+        """KiB"""
+        found = self.good("grep", "VmRSS", f"/proc/{self.show('MainPID')}/status")
+        return int(found.split()[1])
+
+    def test_7_limits(self):
+        self.activate()
+        found = self.good("cat", f"/proc/{self.show('MainPID')}/limits")
+        self.assertRegex(found, r"Max open files +8192 +8192")
+        self.assertEqual(self.show("MemoryMax"), str(4 << 30))
+        if not self.show("MemoryCurrent").isdigit():
+            self.skipTest("no memory controller in this container: MemoryMax is set, and cannot be enforced here")
+        group = "/sys/fs/cgroup" + self.show("ControlGroup")
+        self.assertEqual(self.good("cat", f"{group}/memory.max").strip(), str(4 << 30))
+
+    def test_7_restart_keeps_collections(self):
+        """What Sync has acknowledged is there after a clean restart and after a crash, and is its user's alone."""
+        self.need_model()
+        self.activate()
+        path = self.good("busctl", "call", NAME, PATH, NAME + ".Manager", "OpenCollection", "sa{sv}",
+                         "notes", "0").split('"')[1]
+
+        def call(member, *args):
+            return self.good("busctl", "call", NAME, path, NAME + ".Collection", member, *args)
+        call("AddText", "a(ssa{sv})", "1", "first", "a red circle", "0")
+        call("Sync")
+        before = call("Search", "sa{sv}", "a red circle", "0")
+        self.assertIn('"first"', before)
+        self.good("systemctl", "restart", "perceptd")
+        restarts = int(self.show("NRestarts"))
+        for again in range(2):
+            self.good("busctl", "call", NAME, PATH, NAME + ".Manager", "OpenCollection", "sa{sv}",
+                      "notes", "0")
+            self.assertEqual(call("Get", "as", "1", "first").count('"first"'), 1)
+            self.assertIn('"first"', call("Search", "sa{sv}", "a red circle", "0"))
+            if not again:
+                self.good("kill", "-KILL", self.show("MainPID"))
+                self.eventually(lambda: int(self.show("NRestarts")) > restarts
+                                and self.show("ActiveState") == "active")
+        found = self.inside("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "busctl",
+                            "call", NAME, path, NAME + ".Collection", "Get", "as", "1", "first")
+        self.assertNotEqual(found.returncode, 0)
+        self.assertNotIn("red", found.stdout)
+        self.assertEqual(self.good("stat", "-L", "-c", "%a %U", "/var/lib/perceptd").strip(),
+                         "700 perceptd")
+
 
 if __name__ == "__main__":
-    BUILD, FIXTURES, *rest = map(os.path.abspath, sys.argv[1:])
+    HANG, BUILD, FIXTURES, *rest = map(os.path.abspath, sys.argv[1:])
     MODEL = rest[0] if rest else os.environ.get("PERCEPT_MODEL")
     del sys.argv[1:]
     if os.geteuid() != 0:
