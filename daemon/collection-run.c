@@ -183,6 +183,15 @@ static int run_remove(Index *x, Job *j)
     return r < 0 ? collection_fail(j, r) : 0;
 }
 
+static int run_list(Index *x, Job *j)
+{
+    const WorkArgs *args = j->args;
+    int r = index_names(x, args->collection.name, args->question.data, args->collection.limit,
+                        &j->index.records);
+
+    return r < 0 ? collection_fail(j, r) : 0;
+}
+
 static int run_get(Index *x, Job *j)
 {
     const char *name = j->args->collection.name;
@@ -321,6 +330,8 @@ int collection_run(Index *x, Job *j)
         return run_remove(x, j);
     case WORK_GET:
         return run_get(x, j);
+    case WORK_LIST:
+        return run_list(x, j);
     case WORK_SYNC:
         return run_sync(x, j);
     case WORK_SEARCH:

@@ -36,6 +36,8 @@ static void finish_records(Job *j, const WorkInfo *info)
         list[i] = record_of(&j->index.records.list[i]);
     if (info)
         work_finish_hits(j->work, list, n, info);
+    else if (j->kind == WORK_LIST)
+        work_finish_names(j->work, list, n);
     else
         work_finish_records(j->work, list, n);
 }
@@ -95,6 +97,7 @@ void collection_finish(Job *j, const WorkInfo *info)
         work_finish_count(j->work, j->index.count);
         return;
     case WORK_GET:
+    case WORK_LIST:
         finish_records(j, NULL);
         return;
     case WORK_SEARCH:

@@ -168,3 +168,39 @@ int index_get(Index *x, const char *name, const char *const *ids, size_t n, cons
     found = (IndexRecords){0};
     return 0;
 }
+
+int index_names(Index *x, const char *name, const char *after, size_t max,
+                IndexRecords *ret_records)
+{
+    _cleanup_(index_records_free) IndexRecords found = {0};
+    _cleanup_statement_ Statement s = NULL;
+    Collection c;
+    int r = index_find(x, name, &c);
+
+    if (r >= 0)
+        r = index_prepare(x,
+                          "SELECT name FROM items WHERE collection = ? AND name > ?"
+                          " ORDER BY name LIMIT ?",
+                          &s);
+    if (r < 0)
+        return r;
+    found.list = calloc(max + 1, sizeof *found.list);
+    if (!found.list)
+        return -ENOMEM;
+    sqlite3_bind_int64(s, 1, c.id);
+    sqlite3_bind_text(s, 2, after, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 3, (sqlite3_int64)max);
+    while (found.n < max && (r = index_step(x, s)) > 0) {
+        size_t left = INDEX_NAME_MAX;
+
+        r = copy_text(s, 0, INDEX_NAME_MAX, &left, &found.list[found.n].id);
+        if (r < 0)
+            return r;
+        found.n++;
+    }
+    if (r < 0)
+        return r;
+    *ret_records = found;
+    found = (IndexRecords){0};
+    return 0;
+}

@@ -120,6 +120,10 @@ int index_remove(Index *x, const char *name, const char *const *ids, size_t n, s
 int index_get(Index *x, const char *name, const char *const *ids, size_t n, const IndexWish *wish,
               IndexRecords *ret_records);
 void index_records_free(IndexRecords *r);
+/* Records of nothing but the ids: those behind `after`, which may be empty, in the order of their
+ * bytes, at most max. */
+int index_names(Index *x, const char *name, const char *after, size_t max,
+                IndexRecords *ret_records);
 /* When it returns 0, all that was done before is on the disk. */
 int index_sync(Index *x);
 

@@ -209,6 +209,25 @@ static int check_vector(const ServerFacts *facts, const WorkArgs *args, Failure 
                        size, args->bulk_size);
 }
 
+/* Where the list begins, and how long it is at most. */
+static int read_position(DBusMessageIter *iter, WorkArgs *args, Failure *failure)
+{
+    dbus_uint32_t limit;
+
+    dbus_message_iter_get_basic(iter, &args->question.data);
+    args->question.length = strnlen(args->question.data, LIMIT_NAME + 1);
+    if (args->question.length > LIMIT_NAME)
+        return failure_set(failure, ERROR_TOO_LARGE, "An identifier has more than %d bytes.",
+                           LIMIT_NAME);
+    dbus_message_iter_next(iter);
+    dbus_message_iter_get_basic(iter, &limit);
+    if (limit < 1 || limit > LIMIT_ITEMS_PER_CALL)
+        return failure_set(failure, ERROR_INVALID_ARGS, "The limit must be 1 to %d.",
+                           LIMIT_ITEMS_PER_CALL);
+    args->collection.limit = limit;
+    return 0;
+}
+
 /* The arguments in front of the options. */
 static int read_front(DBusMessageIter *iter, WorkKind kind, const ServerFacts *facts,
                       WorkArgs *args, Failure *failure)
@@ -225,6 +244,8 @@ static int read_front(DBusMessageIter *iter, WorkKind kind, const ServerFacts *f
     case WORK_REMOVE:
     case WORK_GET:
         return read_ids(iter, args, failure);
+    case WORK_LIST:
+        return read_position(iter, args, failure);
     case WORK_SEARCH:
         return args_read_text(iter, "The text", args, failure);
     case WORK_SEARCH_MEDIA:

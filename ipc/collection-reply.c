@@ -156,6 +156,23 @@ void work_finish_records(Work *w, const WorkRecord *records, size_t n)
     work_answer(w, reply);
 }
 
+void work_finish_names(Work *w, const WorkRecord *records, size_t n)
+{
+    DBusMessage *reply;
+    Writer writer;
+
+    work_end(w);
+    reply = work_reply(w, &writer);
+    if (reply) {
+        writer_open(&writer, DBUS_TYPE_ARRAY, "s");
+        for (size_t i = 0; i < n; i++)
+            writer_string(&writer, records[i].id);
+        writer_close(&writer);
+        reply = writer_end_message(&writer, reply);
+    }
+    work_answer(w, reply);
+}
+
 void work_finish_hits(Work *w, const WorkRecord *hits, size_t n, const WorkInfo *info)
 {
     DBusMessage *reply;

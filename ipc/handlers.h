@@ -35,6 +35,7 @@ typedef enum WorkKind {
     WORK_ADD_VECTORS,
     WORK_REMOVE, /* the items that the texts name, as the next */
     WORK_GET,
+    WORK_LIST, /* identifiers behind the question, at most the limit */
     WORK_SYNC,
     WORK_SEARCH,
     WORK_SEARCH_MEDIA,
@@ -240,6 +241,7 @@ void work_finish_statuses(Work *w, const ErrorCode *statuses);
 /* Of AddVectors and Remove. */
 void work_finish_count(Work *w, uint64_t n);
 /* Of Get; and of searches, with their info. */
+void work_finish_names(Work *w, const WorkRecord *records, size_t n);
 void work_finish_records(Work *w, const WorkRecord *records, size_t n);
 void work_finish_hits(Work *w, const WorkRecord *hits, size_t n, const WorkInfo *info);
 /* finish: "stop" or "length" */

@@ -137,6 +137,7 @@ WORK_OF_COLLECTION(collection_add_media, WORK_ADD_MEDIA)
 WORK_OF_COLLECTION(collection_add_vectors, WORK_ADD_VECTORS)
 WORK_OF_COLLECTION(collection_remove, WORK_REMOVE)
 WORK_OF_COLLECTION(collection_get, WORK_GET)
+WORK_OF_COLLECTION(collection_list, WORK_LIST)
 WORK_OF_COLLECTION(collection_sync, WORK_SYNC)
 WORK_OF_COLLECTION(collection_search, WORK_SEARCH)
 WORK_OF_COLLECTION(collection_search_media, WORK_SEARCH_MEDIA)
@@ -180,6 +181,7 @@ const Method methods[] = {
     { COLLECTION, "AddVectors", "ha{sv}",      "t",       true, collection_add_vectors },
     { COLLECTION, "Remove",     "as",          "u",       true, collection_remove },
     { COLLECTION, "Get",        "as",          "a(sa{sv})", true, collection_get },
+    { COLLECTION, "List",       "su",          "as",      true, collection_list },
     { COLLECTION, "Sync",       "",            "",        true, collection_sync },
     { COLLECTION, "Search",     "sa{sv}",  "a(sda{sv})a{sv}", true, collection_search },
     { COLLECTION, "SearchMedia",  "hsa{sv}", "a(sda{sv})a{sv}", true, collection_search_media },

@@ -152,6 +152,9 @@ class Collection:
     def get(self, *keys):
         return {str(key): properties for key, properties in self.call("Get", "as", keys)}
 
+    def list(self, after="", limit=4096):
+        return [str(key) for key in self.call("List", "su", after, limit)]
+
     def sync(self):
         self.call("Sync", "")
 

@@ -83,6 +83,9 @@ class Keeping(CollectionTest):
         self.assertEqual(found["bell"]["metadata"], {"by": "me", "at": "home"})
         self.assertEqual((found["bell"]["modality"], found["bell"]["stale"]), ("text", False))
         self.refused("NoSuchItem", self.collection.get, "empty", "long")
+        self.assertEqual(self.collection.list(), sorted(TEXTS))
+        self.assertEqual(self.collection.list("bell", dbus.UInt32(1)), sorted(TEXTS)[1:2])
+        self.assertEqual(self.collection.list(sorted(TEXTS)[-1]), [])
         self.assertEqual(self.collection.remove("bell", "none", "bell"), 1)
         self.refused("NoSuchItem", self.collection.get, "bell")
         self.collection.add_text({"circle": "a green circle"})  # in its place
@@ -172,7 +175,8 @@ class Keeping(CollectionTest):
         self.client.call("DeleteCollection", "s", "test")
         for call in (lambda: self.collection.add_text(TEXTS), lambda: self.collection.search("x"),
                      lambda: self.collection.get("x"), lambda: self.collection.remove("x"),
-                     self.collection.sync, self.collection.ask("What?").wait,
+                     self.collection.list, self.collection.sync,
+                     self.collection.ask("What?").wait,
                      lambda: self.client.call("DeleteCollection", "s", "test")):
             self.refused("NoSuchCollection", call)
 
@@ -191,6 +195,9 @@ class Keeping(CollectionTest):
                      {str(i): "y" for i in range(33)})
         self.refused("TooLarge", self.collection.add_text, {str(i): "x" for i in range(4097)})
         self.refused("TooLarge", self.collection.add_text, {str(i): "x" * 60000 for i in range(80)})
+        self.refused("TooLarge", self.collection.list, "x" * 256)
+        self.refused("InvalidArgs", self.collection.list, "", 0)
+        self.refused("InvalidArgs", self.collection.list, "", 4097)
         self.refused("InvalidArgs", self.collection.add_text, {})
         self.refused("InvalidArgs", self.collection.add_text, {"x": "x"}, colour="red")
         self.refused("InvalidArgs", self.collection.add_text, {"x": "x"}, truncate=dbus.UInt32(1))

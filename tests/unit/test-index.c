@@ -162,6 +162,18 @@ static void test_keep(void)
     index_records_free(&found);
     ASSERT_ERROR(index_get(x, "c", &ids[1], 1, &wish, &found), ENOENT);
     ASSERT_ERROR(index_get(x, "c", ids, 3, &(IndexWish){.max_bytes = 10}, &found), E2BIG);
+    ASSERT_OK(index_names(x, "c", "i1", 3, &found));
+    ASSERT_EQ(found.n, 3);
+    ASSERT_STREQ(found.list[0].id, "i2");
+    ASSERT_STREQ(found.list[2].id, "i5");
+    index_records_free(&found);
+    ASSERT_OK(index_names(x, "c", "", 100, &found));
+    ASSERT_EQ(found.n, 8);
+    index_records_free(&found);
+    ASSERT_OK(index_names(x, "c", "i9", 1, &found));
+    ASSERT_EQ(found.n, 0);
+    index_records_free(&found);
+    ASSERT_ERROR(index_names(x, "d", "", 1, &found), ENOENT);
     x = reopen(x);
     ASSERT_EQ(count(x, "c"), 8);
     ASSERT_OK(index_collection(x, "a"));
