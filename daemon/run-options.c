@@ -24,7 +24,7 @@ typedef enum OptionType {
     OPTION_AUDIO,
 } OptionType;
 
-#define CHOICES_MAX 3
+#define CHOICES_MAX 4
 
 typedef struct OptionRow {
     const char *name;
@@ -62,7 +62,7 @@ static const OptionRow rows[] = {
     {"raw", 0, OPTION_FLAG, O(raw), .commands = "generate"},
     {"think", 0, OPTION_CHOICE, O(no_think), .words = {"on", "off"}, .commands = "generate"},
     {"context", 0, OPTION_COUNT, O(context), 1, COUNT_MAX, .commands = FORWARDING},
-    {"cache", 0, OPTION_CHOICE, O(cache), .words = {"auto", "f32", "f16"}, .commands = FORWARDING},
+    {"cache", 0, OPTION_CHOICE, O(cache), .words = {"auto", "f32", "f16", "q8"}, .commands = FORWARDING},
     {"memory", 0, OPTION_SIZE, O(memory), .commands = NULL},
     {"tokens", 0, OPTION_STRING, O(tokens), .commands = "logits"},
     {"prefill", 'p', OPTION_COUNT, O(prefill), 0, COUNT_MAX, .commands = "bench"},
@@ -108,16 +108,22 @@ static int size_option_parse(const OptionRow *row, const char *text, uint64_t *r
 
 static int choice_parse(const OptionRow *row, const char *text, int *ret)
 {
-    const char *const *words = row->words;
+    char list[64] = "";
+    size_t n = 0;
 
-    for (int i = 0; i < CHOICES_MAX && words[i]; i++)
-        if (strcmp(text, words[i]) == 0) {
+    for (int i = 0; i < CHOICES_MAX && row->words[i]; i++) {
+        bool last = i + 1 == CHOICES_MAX || !row->words[i + 1];
+        if (strcmp(text, row->words[i]) == 0) {
             *ret = i;
             return 0;
         }
-    return run_error(-EINVAL, "--%s takes %s%s%s or %s, not '%s'", row->name,
-                     words[2] ? words[0] : "", words[2] ? ", " : "", words[2] ? words[1] : words[0],
-                     words[2] ? words[2] : words[1], text);
+        n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s",
+                              i == 0 ? ""
+                              : last ? " or "
+                                     : ", ",
+                              row->words[i]);
+    }
+    return run_error(-EINVAL, "--%s takes %s, not '%s'", row->name, list, text);
 }
 
 static int isa_parse(const char *text, unsigned *ret)

@@ -38,11 +38,19 @@ static int options_complete(EngineOptions *o, const ModelConfig *c, size_t *ret_
     return 0;
 }
 
-static KvType cache_type(const EngineOptions *o, const Backend *b)
+static int cache_type(const EngineOptions *o, const Engine *e, KvType *ret_type)
 {
+    static const KvType types[] = {[CACHE_F32] = KV_F32, [CACHE_F16] = KV_F16, [CACHE_Q8] = KV_Q8};
+    uint32_t dh = e->model->config.head_dim;
+
     if (o->cache == CACHE_DEFAULT)
-        return b->precision == PRECISION_INT8 ? KV_F16 : KV_F32;
-    return o->cache == CACHE_F32 ? KV_F32 : KV_F16;
+        *ret_type = e->backend->precision == PRECISION_INT8 ? KV_F16 : KV_F32;
+    else
+        *ret_type = types[o->cache];
+    if (*ret_type == KV_Q8 && dh % 32 != 0)
+        return weights_fail(e->model->weights, -ENOTSUP,
+                            "heads have %u values, a q8 cache takes a multiple of 32", dh);
+    return 0;
 }
 
 static int sessions_init(Engine *e)
@@ -216,12 +224,15 @@ int engine_open(const Model *model, Backend *backend, const EngineOptions *optio
     e->backend = backend;
     e->options = options ? *options : engine_options_default();
 
+    KvType cache;
     size_t n_pages;
     int r = options_complete(&e->options, &model->config, &n_pages);
     if (r < 0)
         return r;
-    r = kv_pool_init(&e->pool, backend, cache_type(&e->options, backend), n_pages,
-                     model->config.head_dim);
+    r = cache_type(&e->options, e, &cache);
+    if (r < 0)
+        return r;
+    r = kv_pool_init(&e->pool, backend, cache, n_pages, model->config.head_dim);
     if (r < 0)
         return r;
     r = sessions_init(e);

@@ -46,6 +46,7 @@ typedef enum EngineCache {
     CACHE_DEFAULT,
     CACHE_F32,
     CACHE_F16,
+    CACHE_Q8, /* heads of a multiple of 32 */
 } EngineCache;
 
 typedef struct EngineOptions {
@@ -64,7 +65,8 @@ typedef struct EngineOptions {
 EngineOptions engine_options_default(void);
 
 /* -EINVAL: options past their ceilings; -ENOSPC: the memory budget is too small, and
- * weights_error() names the least; -ENOTSUP: no budget for these weights; -ENOMEM. */
+ * weights_error() names the least; -ENOTSUP: no budget or no such cache for these weights, as
+ * weights_error() says; -ENOMEM. */
 int engine_open(const Model *model, Backend *backend, const EngineOptions *options,
                 Engine **ret_engine);
 Engine *engine_close(Engine *e);

@@ -22,7 +22,7 @@ _percept_run() {
     --detail) mapfile -t COMPREPLY < <(compgen -W 'low high' -- "$current"); return ;;
     --precision) mapfile -t COMPREPLY < <(compgen -W 'int8 f32' -- "$current"); return ;;
     --think) mapfile -t COMPREPLY < <(compgen -W 'on off' -- "$current"); return ;;
-    --cache) mapfile -t COMPREPLY < <(compgen -W 'auto f32 f16' -- "$current"); return ;;
+    --cache) mapfile -t COMPREPLY < <(compgen -W 'auto f32 f16 q8' -- "$current"); return ;;
     --route) mapfile -t COMPREPLY < <(compgen -W 'gates all' -- "$current"); return ;;
     --isa)
         mapfile -t COMPREPLY < <(compgen -W 'plain avx2 avx512 avx512vnni native' -- "$current")
