@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #define PAGE_BYTES   4096
+#define PAGES_MAX    (INDEX_BYTES_MAX / PAGE_BYTES)
 #define FILE_NAME    "index.db"
 #define VERSION      1
 #define STRING(x)    STRING_OF(x)
@@ -41,6 +42,17 @@ static const char make_sql[] =
     "PRAGMA user_version = " STRING(VERSION) ";"
                                              "COMMIT;";
 
+/* SQLite does not keep the errno of a write that found no room. */
+static int64_t pages_used(Index *x)
+{
+    _cleanup_statement_ Statement s = NULL;
+
+    if (sqlite3_prepare_v2(x->db, "PRAGMA page_count", -1, &s, NULL) != SQLITE_OK ||
+        sqlite3_step(s) != SQLITE_ROW)
+        return 0;
+    return sqlite3_column_int64(s, 0);
+}
+
 int index_error(Index *x, int code)
 {
     switch (code & 0xff) {
@@ -62,10 +74,8 @@ int index_error(Index *x, int code)
         return -EBUSY;
     case SQLITE_TOOBIG:
         return -E2BIG;
-    case SQLITE_FULL: { /* of the disk, or of the page limit */
-        int e = sqlite3_system_errno(x->db);
-        return e == ENOSPC ? -ENOSPC : -EDQUOT;
-    }
+    case SQLITE_FULL: /* the disk, or all the pages that it may have */
+        return pages_used(x) < PAGES_MAX ? -ENOSPC : -EDQUOT;
     case SQLITE_ERROR: /* a table that is not as we made it */
         return -EBADMSG;
     default:
@@ -169,8 +179,7 @@ int index_open(const char *folder, Pool *pool, unsigned cpu_mask, Index **ret_in
     if (r != SQLITE_OK)
         return index_error(x, r);
     sqlite3_extended_result_codes(x->db, 1);
-    snprintf(limit, sizeof limit, "PRAGMA max_page_count = %lld",
-             (long long)(INDEX_BYTES_MAX / PAGE_BYTES));
+    snprintf(limit, sizeof limit, "PRAGMA max_page_count = %lld", (long long)PAGES_MAX);
     r = index_run(x, open_sql);
     if (r >= 0)
         r = tables_make(x);
