@@ -14,6 +14,8 @@ static int fail_model(Failure *f, int error)
     if (error == -E2BIG)
         return failure_set(f, ERROR_TOO_LARGE,
                            "The question and its media are too long for the model.");
+    if (error == -ENOMEM)
+        return failure_set(f, ERROR_NO_MEMORY, "Out of memory.");
     return failure_set(f, ERROR_FAILED, "The model cannot encode this: %s.", strerror(-error));
 }
 

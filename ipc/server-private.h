@@ -20,6 +20,7 @@ struct Server {
     const ServerFacts *facts;
     ServerEvents events;
     DBusConnection *connection;
+    DBusPreallocatedSend *reserve; /* for one reply; NULL: used, and not replaced yet */
     BusLoop *loop;
     LIST_HEAD(PeerList, Peer) peers;
     LIST_HEAD(UserList, User) users;

@@ -20,14 +20,22 @@
     "type='signal',sender='" DBUS_SERVICE_DBUS "',interface='" DBUS_INTERFACE_DBUS                 \
     "',member='NameOwnerChanged',arg2=''"
 
+/* What queueing a message takes is kept aside for when there is no memory: whoever asked hears. */
+static void send_reserved(Server *s, DBusMessage *reply)
+{
+    if (s->reserve)
+        dbus_connection_send_preallocated(s->connection, s->reserve, reply, NULL);
+    s->reserve = dbus_connection_preallocate_send(s->connection);
+}
+
 void server_reply(Server *s, DBusMessage *call, DBusMessage *reply)
 {
     if (!reply) {
         server_reply_error(s, call, ERROR_NO_MEMORY, "Out of memory.");
         return;
     }
-    if (!dbus_message_get_no_reply(call))
-        (void)dbus_connection_send(s->connection, reply, NULL);
+    if (!dbus_message_get_no_reply(call) && !dbus_connection_send(s->connection, reply, NULL))
+        send_reserved(s, reply);
     dbus_message_unref(reply);
 }
 
@@ -49,17 +57,25 @@ void server_reply_empty(Server *s, DBusMessage *call)
     server_reply(s, call, dbus_message_new_method_return(call));
 }
 
-void server_reply_error(Server *s, DBusMessage *call, ErrorCode code, const char *text)
+static DBusMessage *error_new(DBusMessage *call, ErrorCode code, const char *text)
 {
     DBusMessage *reply = dbus_message_new_error(call, error_name(code), NULL);
     Writer w;
 
-    if (reply) {
-        writer_init(&w, reply);
-        writer_string(&w, text);
-        reply = writer_end_message(&w, reply);
-    }
-    /* Not even an error can be built: the client learns by its time-out. */
+    if (!reply)
+        return NULL;
+    writer_init(&w, reply);
+    writer_string(&w, text);
+    return writer_end_message(&w, reply);
+}
+
+void server_reply_error(Server *s, DBusMessage *call, ErrorCode code, const char *text)
+{
+    DBusMessage *reply = error_new(call, code, text);
+
+    if (!reply) /* its name alone may find room */
+        reply = dbus_message_new_error(call, error_name(code), NULL);
+    /* Not even that: the client learns by its time-out. */
     if (reply)
         server_reply(s, call, reply);
 }
@@ -323,7 +339,8 @@ int server_open(sd_event *event, const char *bus, const ServerFacts *facts,
         !dbus_connection_register_fallback(s->connection, PERCEPT_PATH, &vtable, s) ||
         !dbus_connection_register_object_path(s->connection, LOG_CONTROL_PATH, &vtable, s))
         return -ENOMEM;
-    r = server_take_name(s);
+    s->reserve = dbus_connection_preallocate_send(s->connection);
+    r = s->reserve ? server_take_name(s) : -ENOMEM;
     if (r >= 0)
         r = bus_loop_attach(s->connection, event, &s->loop);
     if (r < 0)
@@ -365,12 +382,12 @@ void server_cancel_all(Server *s)
     }
 }
 
+/* What was registered with it goes with it, be it all or, after a failure, a part. */
 static void connection_close(Server *s)
 {
+    if (s->reserve)
+        dbus_connection_free_preallocated_send(s->connection, s->reserve);
     dbus_connection_flush(s->connection);
-    dbus_connection_remove_filter(s->connection, on_signal, s);
-    dbus_connection_unregister_object_path(s->connection, PERCEPT_PATH);
-    dbus_connection_unregister_object_path(s->connection, LOG_CONTROL_PATH);
     dbus_connection_close(s->connection);
     dbus_connection_unref(s->connection);
 }
