@@ -49,7 +49,9 @@ static int entry_read(DBusMessageIter *iter, DictEntry *e)
     dbus_message_iter_recurse(iter, &entry);
     dbus_message_iter_get_basic(&entry, &s);
     dbus_message_iter_next(&entry);
-    dbus_message_iter_recurse(&entry, &value);
+    value = entry;
+    if (dbus_message_iter_get_arg_type(&entry) == DBUS_TYPE_VARIANT)
+        dbus_message_iter_recurse(&entry, &value);
     e->key = strdup(s);
     file = open_memstream(&e->json, &size);
     if (!file)

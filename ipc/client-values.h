@@ -6,7 +6,7 @@
 
 #include "ipc/client.h"
 
-/* iter stands on an a{sv}. -ENOMEM. */
+/* iter stands on an a{sv} or an a{ss}. -ENOMEM. */
 int dict_read(DBusMessageIter *iter, Dict *ret_dict);
 /* iter stands on an aay, or an a(uay) with a status each. -EBADMSG: vectors of different
  * lengths. */

@@ -7,18 +7,12 @@
 
 #include <dbus/dbus.h>
 
+#include "ipc/client-private.h"
 #include "ipc/client-values.h"
 #include "ipc/limits.h"
 #include "ipc/names.h"
 #include "ipc/stream.h"
 #include "ipc/writer.h"
-
-#define CALL_TIMEOUT_MSEC 120000 /* the first call loads the model */
-
-struct Client {
-    DBusConnection *connection;
-    char *bus;
-};
 
 static int fail(ClientError *e, int error, const char *name, const char *message)
 {
@@ -41,12 +35,12 @@ static int fail_bus(ClientError *e, DBusError *error)
     return r;
 }
 
-static int fail_memory(ClientError *e)
+int client_fail_memory(ClientError *e)
 {
     return fail(e, -ENOMEM, DBUS_ERROR_NO_MEMORY, "out of memory");
 }
 
-static int fail_reply(ClientError *e)
+int client_fail_reply(ClientError *e)
 {
     return fail(e, -EBADMSG, DBUS_ERROR_INVALID_SIGNATURE, "the service replied in an unknown way");
 }
@@ -85,13 +79,13 @@ Client *client_close(Client *c)
     return NULL;
 }
 
-static int client_connect(const char *bus, Client **ret_client, ClientError *ret_error)
+int client_connect(const char *bus, Client **ret_client, ClientError *ret_error)
 {
     _cleanup_(client_closep) Client *c = calloc(1, sizeof *c);
     DBusError error = DBUS_ERROR_INIT;
 
     if (!c || !(c->bus = strdup(bus)))
-        return fail_memory(ret_error);
+        return client_fail_memory(ret_error);
     c->connection = connect_bus(bus, &error);
     if (!c->connection)
         return fail_bus(ret_error, &error);
@@ -127,8 +121,7 @@ const char *client_bus(const Client *c)
     return c->bus;
 }
 
-/* A method call with its writer, ready for the arguments. */
-static DBusMessage *call_new(const char *path, const char *interface, const char *member, Writer *w)
+DBusMessage *client_call_new(const char *path, const char *interface, const char *member, Writer *w)
 {
     DBusMessage *m = dbus_message_new_method_call(PERCEPT_BUS_NAME, path, interface, member);
 
@@ -137,26 +130,55 @@ static DBusMessage *call_new(const char *path, const char *interface, const char
     return m;
 }
 
-/* Sends the call, which is taken, and waits for a reply of this signature. */
-static int call_send(Client *c, DBusMessage *call, Writer *w, const char *signature, int timeout,
-                     DBusMessage **ret_reply, ClientError *ret_error)
+int client_call_begin(Client *c, DBusMessage *call, Writer *w, int timeout,
+                      DBusPendingCall **ret_pending, ClientError *ret_error)
+{
+    DBusPendingCall *pending = NULL;
+    bool sent;
+
+    call = writer_end_message(w, call);
+    if (!call)
+        return client_fail_memory(ret_error);
+    sent = dbus_connection_send_with_reply(c->connection, call, &pending, timeout);
+    dbus_message_unref(call);
+    if (!sent)
+        return client_fail_memory(ret_error);
+    if (!pending)
+        return fail(ret_error, -EREMOTEIO, DBUS_ERROR_DISCONNECTED, "the bus has gone");
+    *ret_pending = pending;
+    return 0;
+}
+
+int client_call_end(DBusPendingCall *pending, const char *signature, DBusMessage **ret_reply,
+                    ClientError *ret_error)
 {
     DBusError error = DBUS_ERROR_INIT;
     DBusMessage *reply;
 
-    call = writer_end_message(w, call);
-    if (!call)
-        return fail_memory(ret_error);
-    reply = dbus_connection_send_with_reply_and_block(c->connection, call, timeout, &error);
-    dbus_message_unref(call);
+    dbus_pending_call_block(pending);
+    reply = dbus_pending_call_steal_reply(pending);
+    dbus_pending_call_unref(pending);
     if (!reply)
+        return client_fail_memory(ret_error);
+    if (dbus_set_error_from_message(&error, reply)) {
+        dbus_message_unref(reply);
         return fail_bus(ret_error, &error);
+    }
     if (!dbus_message_has_signature(reply, signature)) {
         dbus_message_unref(reply);
-        return fail_reply(ret_error);
+        return client_fail_reply(ret_error);
     }
     *ret_reply = reply;
     return 0;
+}
+
+int client_call_send(Client *c, DBusMessage *call, Writer *w, const char *signature, int timeout,
+                     DBusMessage **ret_reply, ClientError *ret_error)
+{
+    DBusPendingCall *pending;
+    int r = client_call_begin(c, call, w, timeout, &pending, ret_error);
+
+    return r < 0 ? r : client_call_end(pending, signature, ret_reply, ret_error);
 }
 
 static void write_media(Writer *w, const ClientMedium *media, size_t n)
@@ -190,19 +212,19 @@ int client_properties(Client *c, Dict *ret_properties, ClientError *ret_error)
     DBusMessageIter iter;
     DBusMessage *reply;
     Writer w;
-    DBusMessage *call = call_new(PERCEPT_PATH, DBUS_INTERFACE_PROPERTIES, "GetAll", &w);
+    DBusMessage *call = client_call_new(PERCEPT_PATH, DBUS_INTERFACE_PROPERTIES, "GetAll", &w);
     int r;
 
     if (!call)
-        return fail_memory(ret_error);
+        return client_fail_memory(ret_error);
     writer_string(&w, PERCEPT_MANAGER);
-    r = call_send(c, call, &w, "a{sv}", CALL_TIMEOUT_MSEC, &reply, ret_error);
+    r = client_call_send(c, call, &w, "a{sv}", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
     if (r < 0)
         return r;
     dbus_message_iter_init(reply, &iter);
     r = dict_read(&iter, ret_properties);
     dbus_message_unref(reply);
-    return r < 0 ? fail_memory(ret_error) : 0;
+    return r < 0 ? client_fail_memory(ret_error) : 0;
 }
 
 /* Vectors and info of a reply, which is taken. */
@@ -222,7 +244,7 @@ static int embed_reply(DBusMessage *reply, size_t n, Vectors *ret_vectors, Dict 
         r = dict_read(&iter, ret_info);
     dbus_message_unref(reply);
     if (r < 0)
-        return r == -EBADMSG ? fail_reply(ret_error) : fail_memory(ret_error);
+        return r == -EBADMSG ? client_fail_reply(ret_error) : client_fail_memory(ret_error);
     *ret_vectors = v;
     v = (Vectors){0};
     return 0;
@@ -233,14 +255,14 @@ int client_embed_text(Client *c, const char *const *texts, size_t n, Vectors *re
 {
     DBusMessage *reply;
     Writer w;
-    DBusMessage *call = call_new(PERCEPT_PATH, PERCEPT_MANAGER, "EmbedText", &w);
+    DBusMessage *call = client_call_new(PERCEPT_PATH, PERCEPT_MANAGER, "EmbedText", &w);
     int r;
 
     if (!call)
-        return fail_memory(ret_error);
+        return client_fail_memory(ret_error);
     write_strings(&w, texts, n);
     write_no_options(&w);
-    r = call_send(c, call, &w, "aaya{sv}", CALL_TIMEOUT_MSEC, &reply, ret_error);
+    r = client_call_send(c, call, &w, "aaya{sv}", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
     return r < 0 ? r : embed_reply(reply, n, ret_vectors, ret_info, ret_error);
 }
 
@@ -249,14 +271,14 @@ int client_embed_media(Client *c, const ClientMedium *media, size_t n, Vectors *
 {
     DBusMessage *reply;
     Writer w;
-    DBusMessage *call = call_new(PERCEPT_PATH, PERCEPT_MANAGER, "EmbedMedia", &w);
+    DBusMessage *call = client_call_new(PERCEPT_PATH, PERCEPT_MANAGER, "EmbedMedia", &w);
     int r;
 
     if (!call)
-        return fail_memory(ret_error);
+        return client_fail_memory(ret_error);
     write_media(&w, media, n);
     write_no_options(&w);
-    r = call_send(c, call, &w, "a(uay)a{sv}", CALL_TIMEOUT_MSEC, &reply, ret_error);
+    r = client_call_send(c, call, &w, "a(uay)a{sv}", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
     return r < 0 ? r : embed_reply(reply, n, ret_vectors, ret_info, ret_error);
 }
 
@@ -288,16 +310,16 @@ int client_classify(Client *c, const ClientMedium *medium, const char *const *la
     DBusMessageIter iter;
     DBusMessage *reply;
     Writer w;
-    DBusMessage *call = call_new(PERCEPT_PATH, PERCEPT_MANAGER, "Classify", &w);
+    DBusMessage *call = client_call_new(PERCEPT_PATH, PERCEPT_MANAGER, "Classify", &w);
     int r;
 
     if (!call)
-        return fail_memory(ret_error);
+        return client_fail_memory(ret_error);
     writer_basic(&w, DBUS_TYPE_UNIX_FD, &medium->fd);
     writer_string(&w, medium->type);
     write_strings(&w, labels, n);
     write_no_options(&w);
-    r = call_send(c, call, &w, "a(sd)a{sv}", CALL_TIMEOUT_MSEC, &reply, ret_error);
+    r = client_call_send(c, call, &w, "a(sd)a{sv}", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
     if (r < 0)
         return r;
     dbus_message_iter_init(reply, &iter);
@@ -306,7 +328,7 @@ int client_classify(Client *c, const ClientMedium *medium, const char *const *la
     if (r >= 0)
         r = dict_read(&iter, ret_info);
     dbus_message_unref(reply);
-    return r == -EBADMSG ? fail_reply(ret_error) : r < 0 ? fail_memory(ret_error) : 0;
+    return r == -EBADMSG ? client_fail_reply(ret_error) : r < 0 ? client_fail_memory(ret_error) : 0;
 }
 
 static void write_ask_options(Writer *w, const AskOptions *o)
@@ -333,22 +355,22 @@ int client_ask(Client *c, const char *question, const ClientMedium *media, size_
     DBusMessage *reply;
     const char *path;
     Writer w;
-    DBusMessage *call = call_new(PERCEPT_PATH, PERCEPT_MANAGER, "Ask", &w);
+    DBusMessage *call = client_call_new(PERCEPT_PATH, PERCEPT_MANAGER, "Ask", &w);
     int r;
 
     if (!call)
-        return fail_memory(ret_error);
+        return client_fail_memory(ret_error);
     writer_string(&w, question);
     write_media(&w, media, n);
     write_ask_options(&w, options);
-    r = call_send(c, call, &w, "o", CALL_TIMEOUT_MSEC, &reply, ret_error);
+    r = client_call_send(c, call, &w, "o", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
     if (r < 0)
         return r;
     (void)dbus_message_get_args(reply, NULL, DBUS_TYPE_OBJECT_PATH, &path, DBUS_TYPE_INVALID);
     if (strlen(path) < CLIENT_PATH_MAX)
         strcpy(ret_path, path);
     else
-        r = fail_reply(ret_error);
+        r = client_fail_reply(ret_error);
     dbus_message_unref(reply);
     return r;
 }
@@ -358,20 +380,20 @@ int client_open_stream(Client *c, const char *path, int *ret_fd, ClientError *re
     DBusMessageIter iter;
     DBusMessage *reply;
     Writer w;
-    DBusMessage *call = call_new(path, PERCEPT_REQUEST, "OpenStream", &w);
+    DBusMessage *call = client_call_new(path, PERCEPT_REQUEST, "OpenStream", &w);
     int fd, r;
 
     if (!call)
-        return fail_memory(ret_error);
+        return client_fail_memory(ret_error);
     write_no_options(&w);
-    r = call_send(c, call, &w, "h", CALL_TIMEOUT_MSEC, &reply, ret_error);
+    r = client_call_send(c, call, &w, "h", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
     if (r < 0)
         return r;
     dbus_message_iter_init(reply, &iter);
     dbus_message_iter_get_basic(&iter, &fd);
     dbus_message_unref(reply);
     if (fd < 0)
-        return fail_reply(ret_error);
+        return client_fail_reply(ret_error);
     *ret_fd = fd;
     return 0;
 }
@@ -381,18 +403,18 @@ int client_wait(Client *c, const char *path, Dict *ret_result, ClientError *ret_
     DBusMessageIter iter;
     DBusMessage *reply;
     Writer w;
-    DBusMessage *call = call_new(path, PERCEPT_REQUEST, "Wait", &w);
+    DBusMessage *call = client_call_new(path, PERCEPT_REQUEST, "Wait", &w);
     int r;
 
     if (!call)
-        return fail_memory(ret_error);
-    r = call_send(c, call, &w, "a{sv}", DBUS_TIMEOUT_INFINITE, &reply, ret_error);
+        return client_fail_memory(ret_error);
+    r = client_call_send(c, call, &w, "a{sv}", DBUS_TIMEOUT_INFINITE, &reply, ret_error);
     if (r < 0)
         return r;
     dbus_message_iter_init(reply, &iter);
     r = dict_read(&iter, ret_result);
     dbus_message_unref(reply);
-    return r < 0 ? fail_memory(ret_error) : 0;
+    return r < 0 ? client_fail_memory(ret_error) : 0;
 }
 
 int client_read_frame(int fd, ClientFrame *ret_frame)

@@ -3,21 +3,33 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
+
+#include "ipc/text.h"
 
 static void write_container(FILE *file, DBusMessageIter *iter);
 
 void json_string(FILE *file, const char *s)
 {
+    size_t left = strlen(s);
+
     fputc('"', file);
-    for (; *s; s++)
-        if (*s == '"' || *s == '\\')
+    while (left > 0) {
+        int n = utf8_sequence(s, left);
+        if (n <= 0)
+            fputs("\xef\xbf\xbd", file); /* U+FFFD */
+        else if (*s == '"' || *s == '\\')
             fprintf(file, "\\%c", *s);
         else if (*s == '\n')
             fputs("\\n", file);
-        else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+        else if (n == 1 && (*s < 0x20 || *s == 0x7f))
             fprintf(file, "\\u%04x", *s);
         else
-            fputc(*s, file);
+            fwrite(s, 1, (size_t)n, file);
+        n = n > 0 ? n : 1;
+        s += n;
+        left -= (size_t)n;
+    }
     fputc('"', file);
 }
 
