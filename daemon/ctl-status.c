@@ -1,215 +1,177 @@
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
+#include "daemon/ctl-machine.h"
 #include "daemon/ctl.h"
+#include "ipc/client-collection.h"
+#include "ipc/client-service.h"
 
-static void print_json(const Dict *d)
+#define TRY_TEXTS  16
+#define TRY_TOKENS 8
+
+/* All that can be known at a glance; what cannot is left empty. */
+typedef struct Glance {
+    Dict properties, model;
+    ClientCollections collections;
+    uint32_t pid;
+    ProcessMemory memory;
+    double texts_per_second, tokens_per_second;
+} Glance;
+
+static void glance_deinit(Glance *g)
 {
-    putchar('{');
+    dict_deinit(&g->properties);
+    dict_deinit(&g->model);
+    client_collections_deinit(&g->collections);
+}
+
+static double number_of(const Dict *d, const char *key)
+{
+    return strtod(dict_text(d, key), NULL);
+}
+
+/* How fast it is, tried on the spot: a few texts at once. */
+static double try_texts(Client *c)
+{
+    static const char *const one = "a red circle above two blue squares";
+    const char *texts[TRY_TEXTS];
+    Vectors v = {0};
+    Dict info = {0};
+    ClientError e;
+    double msec = 0;
+
+    for (size_t i = 0; i < TRY_TEXTS; i++)
+        texts[i] = one;
+    if (client_embed_text(c, texts, TRY_TEXTS, &v, &info, &e) >= 0)
+        msec = number_of(&info, "computed_ms");
+    vectors_deinit(&v);
+    dict_deinit(&info);
+    return msec > 0 ? TRY_TEXTS * 1000 / msec : 0;
+}
+
+/* Reading the question and writing a few words. */
+static double try_answer(Client *c)
+{
+    const AskOptions options = {.max_tokens = TRY_TOKENS};
+    char path[CLIENT_PATH_MAX];
+    Dict result = {0};
+    ClientError e;
+    double rate = 0;
+    int r = client_ask(c, "What is the opposite of cold?", NULL, 0, &options, path, &e);
+
+    if (r >= 0)
+        r = client_wait(c, path, &result, &e);
+    if (r >= 0) {
+        const char *info = dict_json(&result, "info");
+        const char *tokens = strstr(info, "\"tokens\": "),
+                   *msec = strstr(info, "\"computed_ms\": ");
+        double n = tokens ? strtod(tokens + strlen("\"tokens\": "), NULL) : 0;
+        double ms = msec ? strtod(msec + strlen("\"computed_ms\": "), NULL) : 0;
+        rate = ms > 0 ? n * 1000 / ms : 0;
+    }
+    dict_deinit(&result);
+    return rate;
+}
+
+static int look(Client *c, Glance *g)
+{
+    ClientError e;
+    int r = client_properties(c, &g->properties, &e);
+
+    if (r < 0)
+        return ctl_refused(r, &e);
+    (void)client_selected_model(c, &g->model, &e);
+    (void)client_list_collections(c, &g->collections, &e);
+    if (client_process(c, &g->pid, &e) >= 0)
+        (void)machine_memory("", g->pid, &g->memory);
+    /* Nobody wants a model loaded, or others to wait, for being looked at. */
+    if (strcmp(dict_text(&g->properties, "State"), "ready") == 0 &&
+        number_of(&g->properties, "QueueDepth") == 0) {
+        g->texts_per_second = try_texts(c);
+        g->tokens_per_second = try_answer(c);
+    }
+    return 0;
+}
+
+static void print_dict_json(const Dict *d)
+{
     for (size_t i = 0; i < d->n; i++)
         printf("%s\"%s\": %s", i > 0 ? ", " : "", d->entries[i].key, d->entries[i].json);
-    puts("}");
+}
+
+static void print_json(const Glance *g)
+{
+    putchar('{');
+    print_dict_json(&g->properties);
+    fputs(", \"Model\": {", stdout);
+    print_dict_json(&g->model);
+    printf("}, \"Process\": %u, \"ResidentBytes\": %llu, \"MappedBytes\": %llu", g->pid,
+           (unsigned long long)g->memory.resident, (unsigned long long)g->memory.files);
+    printf(", \"TextsPerSecond\": %.4g, \"TokensPerSecond\": %.4g}\n", g->texts_per_second,
+           g->tokens_per_second);
+}
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static void print_model(const Glance *g)
+{
+    printf("  model:    %s", dict_text(&g->properties, "State"));
+    if (g->model.n > 0)
+        printf(", %s, %.1f MiB", dict_text(&g->model, "Name"),
+               number_of(&g->model, "Bytes") / (1 << 20));
+    if (*dict_text(&g->model, "Digest"))
+        printf(", digest %.12s", dict_text(&g->model, "Digest"));
+    putchar('\n');
+}
+
+static void print_collections(const ClientCollections *c)
+{
+    uint64_t items = 0, stale = 0;
+
+    for (size_t i = 0; i < c->n; i++) {
+        items += c->items[i].items;
+        stale += c->items[i].stale;
+    }
+    if (c->n == 0)
+        return;
+    printf("  index:    %llu items in %zu collection%s", (unsigned long long)items, c->n,
+           c->n == 1 ? "" : "s");
+    if (stale > 0)
+        printf(", %llu of them of another model", (unsigned long long)stale);
+    putchar('\n');
 }
 
 int ctl_status(Client *c, const CtlOptions *o)
 {
-    _cleanup_(dict_deinit) Dict d = {0};
-    ClientError error;
+    _cleanup_(glance_deinit) Glance g = {0};
     int r;
 
     if (o->n_arguments > 0)
         return ctl_usage("status");
-    r = client_properties(c, &d, &error);
+    r = look(c, &g);
     if (r < 0)
-        return ctl_refused(r, &error);
+        return r;
     if (o->json) {
-        print_json(&d);
+        print_json(&g);
         return 0;
     }
-    printf("perceptd %s on %s\n", dict_text(&d, "Version"), ctl_bus(c));
-    printf("  model:    %s\n", dict_text(&d, "State"));
-    if (*dict_text(&d, "Backend"))
-        printf("  back end: %s\n", dict_text(&d, "Backend"));
-    if (*dict_text(&d, "DegradedReason"))
-        printf("  trouble:  %s\n", dict_text(&d, "DegradedReason"));
-    printf("  in work:  %s\n", dict_text(&d, "QueueDepth"));
+    printf("perceptd %s on %s, process %u\n", dict_text(&g.properties, "Version"), ctl_bus(c),
+           g.pid);
+    print_model(&g);
+    if (*dict_text(&g.properties, "Backend"))
+        printf("  back end: %s\n", dict_text(&g.properties, "Backend"));
+    if (*dict_text(&g.properties, "DegradedReason"))
+        printf("  trouble:  %s\n", dict_text(&g.properties, "DegradedReason"));
+    printf("  queue:    %s in work\n", dict_text(&g.properties, "QueueDepth"));
+    if (g.memory.resident > 0)
+        printf("  memory:   %.1f MiB, of which %.1f MiB are mapped files\n", mib(g.memory.resident),
+               mib(g.memory.files));
+    print_collections(&g.collections);
+    if (g.texts_per_second > 0)
+        printf("  rates:    %.0f texts/s, %.0f tokens/s of questions and answers, tried just now\n",
+               g.texts_per_second, g.tokens_per_second);
     return 0;
-}
-
-/* ---- doctor ---- */
-
-typedef struct Doctor {
-    Client *client;
-    unsigned failed;
-    struct timespec begin;
-} Doctor;
-
-static void check_begin(Doctor *d)
-{
-    clock_gettime(CLOCK_MONOTONIC, &d->begin);
-}
-
-/* r as the functions of client.h return it; good: what is said then. */
-static bool check_end(Doctor *d, const char *what, int r, const char *good, const ClientError *e)
-{
-    struct timespec now;
-    double msec;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    msec = (double)(now.tv_sec - d->begin.tv_sec) * 1e3 +
-           (double)(now.tv_nsec - d->begin.tv_nsec) / 1e6;
-    if (r < 0) {
-        printf("FAIL  %-12s %s: %s\n", what, e->name, e->message);
-        d->failed++;
-    } else
-        printf("ok    %-12s %s (%.1f ms)\n", what, good, msec);
-    return r >= 0;
-}
-
-static void check_properties(Doctor *d)
-{
-    _cleanup_(dict_deinit) Dict p = {0};
-    ClientError e;
-    char line[512];
-    int r;
-
-    check_begin(d);
-    r = client_properties(d->client, &p, &e);
-    snprintf(line, sizeof line, "perceptd %s, interface revision %s, model %s",
-             dict_text(&p, "Version"), dict_text(&p, "ApiRevision"), dict_text(&p, "State"));
-    if (check_end(d, "service", r, line, &e) && *dict_text(&p, "DegradedReason")) {
-        printf("FAIL  %-12s %s\n", "degraded", dict_text(&p, "DegradedReason"));
-        d->failed++;
-    }
-}
-
-static void check_text(Doctor *d, const char *what)
-{
-    static const char *const text[] = {"two red circles"};
-    _cleanup_(vectors_deinit) Vectors v = {0};
-    _cleanup_(dict_deinit) Dict info = {0};
-    ClientError e;
-    char line[512];
-    int r;
-
-    check_begin(d);
-    r = client_embed_text(d->client, text, 1, &v, &info, &e);
-    snprintf(line, sizeof line, "%s on %s", dict_text(&info, "model"), dict_text(&info, "backend"));
-    check_end(d, what, r, line, &e);
-}
-
-/* A file in memory, so that nothing has to be found on the disk. */
-static void check_medium(Doctor *d, const char *what, const void *data, size_t size)
-{
-    _cleanup_close_ int fd = memfd_create("doctor", MFD_CLOEXEC);
-    _cleanup_(vectors_deinit) Vectors v = {0};
-    _cleanup_(dict_deinit) Dict info = {0};
-    const ClientMedium medium = {fd, ""};
-    ClientError e;
-    int r;
-
-    check_begin(d);
-    if (fd < 0 || write(fd, data, size) != (ssize_t)size) {
-        check_end(d, what, -EIO, "", &(ClientError){"here", "no memory file can be made"});
-        return;
-    }
-    r = client_embed_media(d->client, &medium, 1, &v, &info, &e);
-    if (r >= 0 && v.status[0] != 0) {
-        r = -EREMOTEIO;
-        snprintf(e.name, sizeof e.name, "status %u", v.status[0]);
-        strcpy(e.message, "the media helper does not decode it; see the service's log");
-    }
-    check_end(d, what, r, "decoded and embedded", &e);
-}
-
-static void check_picture(Doctor *d)
-{
-    /* A grey PNG of 8 by 8 pixels. */
-    /* clang-format off */
-    static const uint8_t png[] = {
-        0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48,
-        0x44, 0x52, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00, 0x08, 0x08, 0x00, 0x00, 0x00,
-        0x00, 0xe1, 0x64, 0xe1, 0x57, 0x00, 0x00, 0x00, 0x13, 0x49, 0x44, 0x41, 0x54, 0x78,
-        0xda, 0x63, 0xa8, 0x68, 0x80, 0x40, 0x06, 0x28, 0x5d, 0xc1, 0x40, 0x96, 0x08, 0x00,
-        0x5c, 0x84, 0x1f, 0x01, 0xdc, 0xb7, 0xa4, 0xa9, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45,
-        0x4e, 0x44, 0xae, 0x42, 0x60, 0x82,
-    };
-    /* clang-format on */
-
-    check_medium(d, "picture", png, sizeof png);
-}
-
-static void check_sound(Doctor *d)
-{
-    /* A tenth of a second of a square wave, 16 bits, 16 kHz. */
-    struct {
-        char riff[4];
-        uint32_t riff_size;
-        char wave[4], fmt[4];
-        uint32_t fmt_size;
-        uint16_t format, channels;
-        uint32_t rate, bytes_per_second;
-        uint16_t frame_bytes, bits;
-        char data[4];
-        uint32_t data_size;
-        int16_t samples[1600];
-    } wav = {
-        .riff = "RIFF",
-        .riff_size = sizeof wav - 8,
-        .wave = "WAVE",
-        .fmt = "fmt ",
-        .fmt_size = 16,
-        .format = 1,
-        .channels = 1,
-        .rate = 16000,
-        .bytes_per_second = 32000,
-        .frame_bytes = 2,
-        .bits = 16,
-        .data = "data",
-        .data_size = sizeof wav.samples,
-    };
-
-    for (size_t i = 0; i < sizeof wav.samples / sizeof *wav.samples; i++)
-        wav.samples[i] = i / 20 % 2 ? 8000 : -8000;
-    check_medium(d, "sound", &wav, sizeof wav);
-}
-
-static void check_answer(Doctor *d)
-{
-    const AskOptions options = {.max_tokens = 4};
-    _cleanup_(dict_deinit) Dict result = {0};
-    char path[CLIENT_PATH_MAX];
-    ClientError e;
-    int r;
-
-    check_begin(d);
-    r = client_ask(d->client, "What is the opposite of cold?", NULL, 0, &options, path, &e);
-    if (r >= 0)
-        r = client_wait(d->client, path, &result, &e);
-    check_end(d, "answer", r, "a question was answered", &e);
-}
-
-int ctl_doctor(const CtlOptions *o)
-{
-    Doctor d = {0};
-    ClientError e;
-    int r;
-
-    if (o->n_arguments > 0)
-        return ctl_usage("doctor");
-    check_begin(&d);
-    r = client_open(o->bus, &d.client, &e);
-    if (!check_end(&d, "bus", r, r < 0 ? "" : ctl_bus(d.client), &e))
-        return -EHOSTUNREACH;
-    check_properties(&d);
-    check_text(&d, "first text"); /* may load the model */
-    check_text(&d, "text");
-    check_picture(&d);
-    check_sound(&d);
-    check_answer(&d);
-    client_close(d.client);
-    puts(d.failed ? "Something is broken." : "All is well.");
-    return d.failed ? -EREMOTEIO : 0;
 }

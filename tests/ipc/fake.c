@@ -153,6 +153,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         say(job, question + 6);
     else if (strncmp(question, "say ", 4) == 0)
         say(job, question + 4);
+    else if (strcmp(question, "What is the opposite of cold?") == 0) /* of status and doctor */
+        say(job, "hot");
     else if (strncmp(question, "raw ", 4) == 0)
         raw(job, question + 4);
     else if (strcmp(question, "flood") == 0 && !job->paused) {
@@ -240,6 +242,10 @@ static int start(void *userdata, Work *w, Failure *failure)
         finish_items(w);
     else if (args->kind == WORK_CLASSIFY)
         finish_scores(w);
+    else if (args->kind == WORK_LIST_COLLECTIONS)
+        work_finish_collections(w, NULL, 0);
+    else if (args->kind != WORK_ASK)
+        return failure_set(failure, ERROR_NOT_SUPPORTED, "There are no collections here.");
     else if (strcmp(args->question.data, "refuse") == 0)
         return failure_set(failure, ERROR_MODEL_UNAVAILABLE, "No model is installed.");
     else

@@ -37,8 +37,20 @@ class Ctl(ServiceTest):
         return found.stderr
 
     def test_status(self):
-        self.assertIn("model:    ready", self.good("status"))
-        self.assertEqual(json.loads(self.good("status", "--json"))["State"], "ready")
+        shown = self.good("status")
+        self.assertIn(f"process {self.service.pid}\n", shown)
+        self.assertIn("  model:    ready", shown)
+        self.assertRegex(shown, r"  queue:    0 in work\n  memory:   [1-9][0-9.]* MiB, of which ")
+        found = json.loads(self.good("status", "--json"))
+        self.assertEqual(found["State"], "ready")
+        self.assertEqual(found["Process"], self.service.pid)
+        self.assertGreater(found["ResidentBytes"], found["MappedBytes"])
+
+    def test_doctor(self):
+        """The fake embeds no pictures; all else is well."""
+        found = self.run_ctl("doctor")
+        self.assertRegex(found.stdout, r"(?m)^ok    bus +a private bus \([0-9.]+ ms\)$")
+        self.assertRegex(found.stdout, r"(?m)^ok    answer +a question was answered")
 
     def test_ask(self):
         self.assertEqual(self.good("ask", "say Grüße, Welt"), "Grüße, Welt\n")

@@ -41,18 +41,22 @@ def bash(program, *words):
 
 class Bash(unittest.TestCase):
     def test_options(self):
-        for program, before in ((PERCEPTD, []), (PERCEPTCTL, ["ask"]),
+        for program, before in ((PERCEPTD, []), (PERCEPTCTL, []),
                                 (PERCEPT_RUN, ["m.gguf", "bench"])):
             with self.subTest(program):
                 self.assertEqual(bash(program, *before, "-"), options_of_help(run_help(program)))
 
     def test_commands(self):
         self.assertEqual(bash(PERCEPTCTL, ""), commands_of_help(run_help(PERCEPTCTL)))
-        self.assertEqual(bash(PERCEPTCTL, "--json", "s"), {"status", "similar"})
+        self.assertEqual(bash(PERCEPTCTL, "--json", "s"), {"status", "similar", "search"})
         self.assertEqual(bash(PERCEPT_RUN, "m.gguf", ""), commands_of_help(run_help(PERCEPT_RUN)))
 
     def test_what_belongs_to_another_command_is_not_offered(self):
         self.assertNotIn("--effort", bash(PERCEPTCTL, "status", "--"))
+        self.assertIn("--effort", bash(PERCEPTCTL, "ask", "--"))
+        self.assertNotIn("--limit", bash(PERCEPTCTL, "index", "--"))
+        self.assertIn("--limit", bash(PERCEPTCTL, "search", "--"))
+        self.assertIn("--uid", bash(PERCEPTCTL, "purge", "--"))
         self.assertEqual(bash(PERCEPTCTL, "status", ""), set())
 
     def test_values(self):
@@ -65,6 +69,8 @@ class Bash(unittest.TestCase):
         for words in (["ask", "-i"], ["embed", "--audio", "="], ["classify"]):
             self.assertEqual(bash(PERCEPTCTL, *words, "meson.b"), {"meson.build"})
         self.assertEqual(bash(PERCEPT_RUN, "meson.b"), {"meson.build"})
+        self.assertEqual(bash(PERCEPTCTL, "index", "meson.b"), set(), "folders only")
+        self.assertEqual(bash(PERCEPTCTL, "watch", "../ma"), {"../man"})
 
 
 class OtherShells(unittest.TestCase):

@@ -49,13 +49,17 @@ class Install(unittest.TestCase):
         for folder, _, names in os.walk(self.root):
             for name in names:
                 mode = stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode)
-                program = "/bin" in folder or name == "percept-media"
+                program = "/bin" in folder or "/shadow-maint/" in folder or name in (
+                    "percept-media", "percept-search")
                 self.assertEqual(mode, 0o755 if program else 0o644, name)
 
     def test_units_start_what_is_installed(self):
         for line in ("@prefix@/lib/systemd/system/perceptd.service",
                      "@prefix@/lib/systemd/user/perceptd.service",
-                     "@prefix@/share/dbus-1/services/org.perceptd.Percept1.service"):
+                     "@prefix@/lib/systemd/user/perceptd-watch.service",
+                     "@prefix@/lib/systemd/user/percept-search.service",
+                     "@prefix@/share/dbus-1/services/org.perceptd.Percept1.service",
+                     "@prefix@/share/dbus-1/services/org.perceptd.Percept1.Search.service"):
             command = re.search(r"^Exec(?:Start)?=(\S+)", read(self.installed(line)), re.M)[1]
             self.assertTrue(os.access(self.root + command, os.X_OK), command)
 

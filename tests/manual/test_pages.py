@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The manual pages say what the programs, the configuration and the interface have, and no more.
 
-usage: test_pages.py SOURCE_ROOT PERCEPTD PERCEPTCTL PERCEPT_RUN
+usage: test_pages.py SOURCE_ROOT PERCEPTD PERCEPTCTL PERCEPT_RUN PERCEPT_SEARCH
 """
 
 import glob
@@ -75,6 +75,9 @@ class Pages(unittest.TestCase):
 
     def test_percept_run(self):
         self.check_program(PERCEPT_RUN, "percept-run", 1)
+
+    def test_percept_search(self):
+        self.check_program(PERCEPT_SEARCH, "percept-search", 8)
 
     def test_configuration(self):
         page = read("daemon", "man", "perceptd.conf.5")
@@ -180,5 +183,5 @@ class Language(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    ROOT, PERCEPTD, PERCEPTCTL, PERCEPT_RUN = map(os.path.abspath, sys.argv[1:])
+    ROOT, PERCEPTD, PERCEPTCTL, PERCEPT_RUN, PERCEPT_SEARCH = map(os.path.abspath, sys.argv[1:])
     unittest.main(argv=sys.argv[:1])
