@@ -1,7 +1,7 @@
 /*
- * To be preloaded: makes one allocation of the process fail. The file that $FAIL_ALLOCATION names is
- * mapped, so that a test can say at any time which one: with n in `left`, the n-th from now fails;
- * with a large number they are counted; with 0 nothing happens.
+ * To be preloaded: makes one allocation of the process fail. The file that $FAIL_ALLOCATION names
+ * is mapped, so that a test can say at any time which one: with n in `left`, the n-th from now
+ * fails; with a large number they are counted; with 0 nothing happens.
  */
 
 #include <errno.h>

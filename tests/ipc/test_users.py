@@ -4,6 +4,7 @@
 usage: test_users.py PERCEPTD HELPER FIXTURES [MODEL]
 """
 
+import contextlib
 import os
 import pickle
 import pwd
@@ -40,6 +41,10 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configurat
     <allow receive_type="error"/>
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+  </policy>
+  <policy user="root">
+    <allow send_destination="org.freedesktop.DBus"
+           send_interface="org.freedesktop.DBus.Monitoring"/>
   </policy>
   <include>{policy}</include>
 </busconfig>
@@ -112,6 +117,33 @@ class UsersTest(ServiceTest):
         os.waitpid(pid, 0)
         self.assertIsNone(failure, failure)
         return found
+
+    @contextlib.contextmanager
+    def held(self, uid, function):
+        """The generator function(client) in a process of that user: what it yields first, and, when the block ends, whether
+        it yields something true."""
+        reader, writer = os.pipe()
+        stay, go = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(go)
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            steps = function(Client(self.bus))
+            with open(writer, "wb") as file:
+                pickle.dump(next(steps), file)
+            os.read(stay, 1)
+            os._exit(0 if next(steps) else 1)
+        os.close(writer)
+        os.close(stay)
+        try:
+            with open(reader, "rb") as file:
+                yield pickle.load(file)
+        finally:
+            os.close(go)
+            _, status = os.waitpid(pid, 0)
+        self.assertEqual(status, 0, "it went on undisturbed")
 
     def children(self):
         with open(f"/proc/{self.service.pid}/task/{self.service.pid}/children",
