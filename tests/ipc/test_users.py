@@ -155,7 +155,23 @@ def embed_picture(client):
     with open(fixture("emoji.png"), "rb") as file:
         inline = dbus.Array([(dbus.ByteArray(file.read()), "image/png")], signature="(ays)")
     items, info = client.call("EmbedMedia", "a(hs)a{sv}", [], {"inline": inline})
-    return int(items[0][0]), bytes(items[0][1]), float(info["computed_ms"])
+    return int(items[0][0]), bytes(items[0][1]), float(info["computed_ms"]), int(info["weight_bytes"])
+
+
+def weights_read(client):
+    """Of a text, and of the same picture as always."""
+    return int(client.embed("a secret word")[1]["weight_bytes"]), embed_picture(client)[3]
+
+
+class Cache(UsersTest):
+    def test_nobody_sees_what_another_has_asked(self):
+        """A vector that was kept for one user is computed again for the next: neither its price nor its time tells."""
+        text, picture = self.run_as(ALICE, weights_read)
+        self.assertGreater(min(text, picture), 0)
+        self.assertEqual(self.run_as(ALICE, weights_read), (0, 0))
+        self.assertEqual(self.run_as(BOB, weights_read), (text, picture))
+        self.assertEqual(self.run_as(BOB, weights_read), (0, 0))
+        self.assertEqual(self.run_as(ALICE, weights_read), (0, 0))
 
 
 class Media(UsersTest):
