@@ -1,6 +1,6 @@
 /*
- * The vector index beside others, for search.py: keeps the vectors of a file, then answers each line
- * on standard input, the number of a query, with microseconds and the numbers of the best ten.
+ * The vector index beside others, for search.py: keeps the vectors of a file, then answers each
+ * line on standard input, the number of a query, with microseconds and the numbers of the best ten.
  *
  * usage: bench-search FOLDER VECTORS QUERIES; files of f32 [n, 256]
  */

@@ -21,8 +21,8 @@ static int32_t query_widen(const int8_t *query, size_t width, int16_t *wide)
     return 128 * sum;
 }
 
-/* One row's products, in eight lanes; pairs of them may not fit 16 bits, so bytes are widened first.
- * Rows are read to their end, one after the other: memory is what a search waits for. */
+/* One row's products, in eight lanes; pairs of them may not fit 16 bits, so bytes are widened
+ * first. Rows are read to their end, one after the other: memory is what a search waits for. */
 inline_always __m256i row_lanes(const uint8_t *row, size_t width, const int16_t *query)
 {
     __m256i sum = _mm256_setzero_si256();
