@@ -174,6 +174,59 @@ class Cache(UsersTest):
         self.assertEqual(self.run_as(ALICE, weights_read), (0, 0))
 
 
+def ask_and_stay(client):
+    """As many requests as one connection may have; it goes when the test has ended this process."""
+    for n in range(16):
+        client.ask("What?", max_tokens=dbus.UInt32(1), handle_token=f"r{n}")
+
+
+class Quota(UsersTest):
+    def stay_as(self, uid):
+        """A process of that user with one connection, and the requests of a whole connection open."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            client = Client(self.bus)
+            ask_and_stay(client)
+            os.write(writer, b"x")
+            signal.pause()
+        os.close(writer)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.assertEqual(os.read(reader, 1), b"x")
+        os.close(reader)
+        return pid
+
+    def check_alive(self):
+        """After everybody has left, which the cleanups before this one see to."""
+        self.eventually(lambda: self.run_as(ALICE, self.served))
+        self.client.close()
+
+    @staticmethod
+    def served(client):
+        try:
+            return len(client.embed("one more")[0]) == 1
+        except dbus.DBusException as error:
+            return error.get_dbus_name()
+
+    def test_all_together(self):
+        """32 calls and requests a user, 256 of all: who comes then is told to come later, root like anybody."""
+        users = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid not in (0, ALICE)][:8]
+        if len(users) < 8:
+            self.skipTest("there are too few users")
+        pids = [self.stay_as(uid) for uid in users for _ in range(2)]
+        self.assertTrue(self.run_as(users[0], self.served).endswith("QuotaExceeded"))
+        self.assertTrue(self.run_as(ALICE, self.served).endswith("Busy"))
+        self.assertTrue(self.served(self.client).endswith("Busy"))
+        os.kill(pids[0], signal.SIGKILL)
+        self.eventually(lambda: self.run_as(ALICE, self.served) is True)
+        self.assertTrue(self.run_as(users[0], self.served))
+
+
 class Media(UsersTest):
     def test_no_helper_sees_two_users(self):
         """What a file of one user has made of the decoder must not meet a file of another."""
