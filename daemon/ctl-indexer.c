@@ -180,6 +180,7 @@ static void advanced(Indexer *x, size_t n)
 
 static void failed(Indexer *x, const char *path, const char *reason)
 {
+    x->counts.failed++;
     x->events->failed(x->userdata, path, reason);
 }
 

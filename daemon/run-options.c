@@ -129,8 +129,9 @@ static int choice_parse(const OptionRow *row, const char *text, int *ret)
 static int isa_parse(const char *text, unsigned *ret)
 {
     if (cpu_mask_parse(text, ret) < 0)
-        return run_error(-EINVAL, "--isa takes plain, avx2, avx512, avx512vnni or native, not '%s'",
-                         text);
+        return run_error(
+            -EINVAL, "--isa takes plain, avx2, avx512, avx512vnni, avx512bf16 or native, not '%s'",
+            text);
     return 0;
 }
 

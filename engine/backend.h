@@ -21,7 +21,8 @@ typedef struct Backend Backend;
 
 /* How products treat activations: MODEL.md section 1. */
 typedef enum Precision {
-    PRECISION_INT8, /* for quantised weights activations quantised per 32, else f32 */
+    PRECISION_INT8, /* activations quantised per 32 for quantised weights; bf16 for BF16, where the
+                     * machine multiplies it; else f32 */
     PRECISION_F32,  /* weights dequantised, activations f32 */
 } Precision;
 
@@ -35,7 +36,7 @@ typedef struct Packed Packed;
  * dst. y_stride is in floats. bias [out] or NULL is added before the scale. */
 typedef struct Product {
     const Tensor *w; /* [out, in], any type */
-    const Packed *x;
+    Packed *x;       /* gets the form that its products want when the first of them does */
     size_t n;
     const int32_t *src;
     const int32_t *dst;

@@ -2,7 +2,7 @@
 
 #include "engine/state.h"
 
-void router_scores(Engine *e, const Router *router, const Packed *packed, size_t n_rows, float *y,
+void router_scores(Engine *e, const Router *router, Packed *packed, size_t n_rows, float *y,
                    size_t stride)
 {
     const float *per_density = tensor_f32(router->density);
@@ -25,7 +25,7 @@ void router_scores(Engine *e, const Router *router, const Packed *packed, size_t
     }
 }
 
-void expert_scores(Engine *e, uint32_t layer, const Packed *packed, size_t n, float *scores)
+void expert_scores(Engine *e, uint32_t layer, Packed *packed, size_t n, float *scores)
 {
     const ModelConfig *c = &e->model->config;
     const LayerWeights *w = &e->model->layers[layer];

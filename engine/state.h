@@ -101,7 +101,7 @@ int moe_routed(Engine *e, uint32_t layer, Route route);
 /* router.c: which experts each row goes through, into e->experts. */
 void experts_route(Engine *e, uint32_t layer, Route route);
 /* Every expert's pre-activation for n packed rows: scores [n, n_experts]. */
-void expert_scores(Engine *e, uint32_t layer, const Packed *packed, size_t n, float *scores);
+void expert_scores(Engine *e, uint32_t layer, Packed *packed, size_t n, float *scores);
 /* Has the store read what the router of a layer chooses when it is shown the rows of now. */
 void experts_foresee(Engine *e, uint32_t layer);
 /* plain.c: every group, four experts, without lists: what the routed path must equal. */
@@ -112,7 +112,7 @@ void moe_plain(Engine *e, uint32_t layer);
 typedef struct Router {
     const Tensor *weight, *bias, *density;
 } Router;
-void router_scores(Engine *e, const Router *router, const Packed *packed, size_t n_rows, float *y,
+void router_scores(Engine *e, const Router *router, Packed *packed, size_t n_rows, float *y,
                    size_t stride);
 void probe_rows(Engine *e, int layer, const char *name, const float *rows, size_t n, size_t width);
 

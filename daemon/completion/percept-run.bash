@@ -25,7 +25,7 @@ _percept_run() {
     --cache) mapfile -t COMPREPLY < <(compgen -W 'auto f32 f16 q8' -- "$current"); return ;;
     --route) mapfile -t COMPREPLY < <(compgen -W 'gates all' -- "$current"); return ;;
     --isa)
-        mapfile -t COMPREPLY < <(compgen -W 'plain avx2 avx512 avx512vnni native' -- "$current")
+        mapfile -t COMPREPLY < <(compgen -W 'plain avx2 avx512 avx512vnni avx512bf16 native' -- "$current")
         return
         ;;
     esac

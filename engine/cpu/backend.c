@@ -74,6 +74,7 @@ int backend_cpu_open(unsigned n_threads, Precision precision, unsigned isa_mask,
     r = pool_new(n_threads, &cpu->pool);
     if (r < 0)
         return r;
+    cpu->features = features;
     kernels_init(&cpu->kernels, features);
 
     b->ops = &cpu_ops;

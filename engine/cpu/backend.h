@@ -14,6 +14,7 @@
 typedef struct CpuBackend {
     Backend backend;
     Kernels kernels;
+    unsigned features; /* of cpuid.h: what kernels are chosen by */
     Pool *pool;
     void *scratch[POOL_THREADS_MAX]; /* one a thread, scratch_bytes each */
     size_t scratch_bytes;

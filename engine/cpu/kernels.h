@@ -35,7 +35,8 @@ struct Packed {
     uint8_t *rows; /* NULL in PRECISION_F32 */
     size_t row_bytes;
     bool quantised;
-    uint16_t *bf16; /* NULL, or [n, packed_bf16_stride(width)], zero past the width */
+    uint16_t *bf16;  /* [n, packed_bf16_stride(width)], zero past the width; NULL: never wanted */
+    bool bf16_ready; /* else to be made before the first product that wants it */
 };
 
 static inline size_t packed_scales_at(size_t width)

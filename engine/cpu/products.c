@@ -2,6 +2,9 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "engine/cpu/cpuid.h"
 
 /* A list of products that one thread does in less than this is not worth another's help:
  * handing over takes half a microsecond, and the rows then lie in the other core's cache. */
@@ -41,12 +44,14 @@ Packed *cpu_packed_new(Backend *b, size_t max_rows, size_t max_width)
     }
     p->max_rows = max_rows;
     p->max_width = max_width;
-    if (b->precision == PRECISION_INT8) {
+    if (b->precision == PRECISION_INT8)
         p->rows = b->ops->alloc(b, max_rows * packed_row_bytes(max_width));
-        if (!p->rows) {
-            free(p);
-            return NULL;
-        }
+    /* Memory that no product with such weights asks for is never touched. */
+    if (b->precision == PRECISION_INT8 && cpu->features & CPU_BF16)
+        p->bf16 = b->ops->alloc(b, max_rows * packed_bf16_stride(max_width) * sizeof *p->bf16);
+    if (b->precision == PRECISION_INT8 && (!p->rows || (cpu->features & CPU_BF16 && !p->bf16))) {
+        cpu_packed_free(b, p);
+        return NULL;
     }
     return p;
 }
@@ -56,6 +61,7 @@ void cpu_packed_free(Backend *b, Packed *p)
     if (!p)
         return;
     b->ops->free(b, p->rows);
+    b->ops->free(b, p->bf16);
     free(p);
 }
 
@@ -90,9 +96,41 @@ void cpu_pack(Backend *b, Packed *p, const float *x, size_t x_stride, size_t n, 
     p->x = x;
     p->x_stride = x_stride;
     p->row_bytes = packed_row_bytes(width);
+    p->bf16_ready = false;
     p->quantised = p->rows && width % QUANT_RUN == 0;
     if (p->quantised)
         pool_for(cpu->pool, n, cpu_grain(2 * width), pack_range, &work);
+}
+
+static void bf16_range(void *userdata, size_t begin, size_t end, unsigned worker)
+{
+    const PackWork *work = userdata;
+    const Packed *p = work->p;
+    size_t stride = packed_bf16_stride(p->width);
+
+    (void)worker;
+    for (size_t i = begin; i < end; i++) {
+        uint16_t *row = p->bf16 + i * stride;
+
+        work->kernels->bf16_from_f32(p->x + i * p->x_stride, p->width, row);
+        memset(row + p->width, 0, (stride - p->width) * sizeof *row);
+    }
+}
+
+static bool wants_bf16(const Product *p)
+{
+    return p->x->bf16 && p->w->dtype == DTYPE_BF16;
+}
+
+/* Only models of BF16 pay for this form of their rows. */
+static void bf16_make(CpuBackend *cpu, Packed *p)
+{
+    PackWork work = {&cpu->kernels, p};
+
+    if (p->bf16_ready)
+        return;
+    pool_for(cpu->pool, p->n, cpu_grain(p->width), bf16_range, &work);
+    p->bf16_ready = true;
 }
 
 /* A turn of the pool: the outputs of all products, in tiles of PRODUCT_OUTS, numbered through. */
@@ -113,6 +151,8 @@ static void product_run(const CpuBackend *cpu, const Product *p, size_t begin, s
         return;
     if (p->x->quantised && dtype_is_quantised(p->w->dtype))
         k->product_int8(p, begin, end, scratch);
+    else if (wants_bf16(p))
+        k->product_bf16(p, begin, end, scratch);
     else
         k->product_f32(p, begin, end, scratch);
 }
@@ -178,6 +218,8 @@ void cpu_products(Backend *b, const Product *products, size_t count)
             work.firsts[i] = tiles;
             if (p->n == 0)
                 continue;
+            if (wants_bf16(p))
+                bf16_make(cpu, p->x);
             tiles += (product_outs(p) + PRODUCT_OUTS - 1) / PRODUCT_OUTS;
             ns += tensor_bytes(p->w) / BYTES_PER_NS +
                   p->n * product_outs(p) * p->x->width / MACS_PER_NS;

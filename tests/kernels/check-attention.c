@@ -96,7 +96,7 @@ static void check_attention_part(const Kernels *ref, const Kernels *k)
     static const size_t lengths[] = {1, 2, 15, 16, 17, 31, 32, 33, 64, 65, 100, 512};
     static const size_t dims[] = {32, 64, 128, 96};
 
-    for (int turn = 0; turn < 3 * TURNS; turn++) {
+    for (int turn = 0; turn < turns(3 * TURNS); turn++) {
         KvType kv = (KvType)(turn % _KV_TYPE_COUNT);
         size_t dim = random_below(3) ? dims[random_below(4)] : 16 * (1 + random_below(8));
         size_t length = random_size(lengths, sizeof lengths / sizeof *lengths);
@@ -124,7 +124,7 @@ static void check_attention_part(const Kernels *ref, const Kernels *k)
 
 static void check_attention_full(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = 1 + random_below(turn % 4 ? 80 : 300), heads = 1 + random_below(3);
         size_t dim = random_below(3) ? 32 : 16 * (1 + random_below(8)), stride = heads * dim;
         size_t cut = random_below(n + 1), size = n * stride * sizeof(float);
@@ -156,7 +156,7 @@ static void check_attention_full(const Kernels *ref, const Kernels *k)
 
 static void check_attention_pool(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = 1 + random_below(80), width = 16 * (1 + random_below(20));
         float *x = exact_new(n * width * sizeof *x), *query = exact_new(width * sizeof *query);
         float *a = guarded_new(width * sizeof *a, 0), *b = guarded_new(width * sizeof *b, 4);

@@ -4,6 +4,8 @@
 
 #include "engine/base/half.h"
 
+#define TURNS 80
+
 typedef struct ProductCase {
     size_t outs, width, n, x_rows, y_rows;
     Tensor w;
@@ -126,7 +128,7 @@ static void check_product(ProductFunc ref, ProductFunc func, DType dtype)
     static const size_t rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 31, 63, 130, 200};
     size_t block = (size_t)dtype_block_length(dtype);
 
-    for (int turn = 0; turn < 80; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t width = random_size(runs, sizeof runs / sizeof *runs) * QUANT_RUN;
         size_t n = random_size(rows, sizeof rows / sizeof *rows);
         ProductCase c;

@@ -52,7 +52,7 @@ static void packed_free(PackedCase *c)
 
 static void check_pack_q8(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = (1 + random_below(33)) * QUANT_RUN, size = n / QUANT_RUN * sizeof(float);
         float *x = floats_new(n);
         PackedCase a, b;
@@ -87,7 +87,7 @@ static void check_pack_q8_strange(const Kernels *k)
     static const float strange[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-45f};
     float x[4 * QUANT_RUN];
 
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         PackedCase c;
 
         random_floats(x, 4 * QUANT_RUN);
@@ -106,7 +106,7 @@ static void check_pack_and_strange(const Kernels *ref, const Kernels *k)
 
 static void check_unpack(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         DType dtype = (DType)(turn % _DTYPE_COUNT);
         size_t block = (size_t)dtype_block_length(dtype);
         size_t n = block == 1 ? RANDOM_WIDTH() : (1 + random_below(33)) * block;
@@ -125,7 +125,7 @@ static void check_unpack(const Kernels *ref, const Kernels *k)
 
 static void check_bf16_from_f32(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = RANDOM_WIDTH();
         float *x = floats_new(n);
         uint16_t *a = guarded_new(n * sizeof *a, 2 * random_below(32));
@@ -148,7 +148,7 @@ static void check_bf16_from_f32(const Kernels *ref, const Kernels *k)
 
 static void check_f16_from_f32(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = RANDOM_WIDTH();
         float *x = floats_new(n);
         uint16_t *a = guarded_new(n * sizeof *a, 2 * random_below(32));
@@ -174,7 +174,7 @@ static void check_f16_from_f32(const Kernels *ref, const Kernels *k)
 
 static void check_f32_from_f16(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = RANDOM_WIDTH();
         uint16_t *x = exact_new(n * sizeof *x);
         float *a = output_new(n), *b = output_new(n);
@@ -195,7 +195,7 @@ static void check_f32_from_f16(const Kernels *ref, const Kernels *k)
 
 static void check_rms_norm(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = RANDOM_WIDTH();
         float *x = floats_new(n), *w = turn % 3 ? floats_new(n) : NULL;
         float *a = output_new(n), *b = output_new(n);
@@ -217,7 +217,7 @@ static void check_rms_norm(const Kernels *ref, const Kernels *k)
 
 static void check_rope(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t heads = 1 + random_below(9);
         size_t dim = turn % 2 ? (size_t)32 << random_below(3) : 2 * (1 + random_below(40));
         float *cos_sin = floats_new(dim), *a = output_new(heads * dim),
@@ -236,7 +236,7 @@ static void check_rope(const Kernels *ref, const Kernels *k)
 
 static void check_silu_mul(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = turn ? RANDOM_WIDTH() : 0;
         float *x = floats_new(n), *w = turn % 3 ? floats_new(n) : NULL;
         float *a = output_new(n), *b = output_new(n);
@@ -262,7 +262,7 @@ static void check_silu_mul(const Kernels *ref, const Kernels *k)
 
 static void check_add(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t n = turn ? RANDOM_WIDTH() : 0;
         float *x = floats_new(n), *a = output_new(n), *b = output_new(n);
 

@@ -17,7 +17,7 @@ static void random_bytes(void *to, size_t n)
 /* Now and then everything at its ends, where sums are largest. */
 static void check_scan(const Kernels *ref, const Kernels *k)
 {
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int turn = 0; turn < turns(TURNS); turn++) {
         size_t width = 64 * (1 + random_below(16)), n = random_below(40);
         uint8_t *rows = exact_new(n * width + 1);
         int8_t *query = exact_new(width);

@@ -13,6 +13,13 @@
 
 static uint64_t state;
 
+int turns_share = 1;
+
+int turns(int all)
+{
+    return all > turns_share ? all / turns_share : 1;
+}
+
 void random_start(uint64_t seed)
 {
     state = seed * 0x9e3779b97f4a7c15 + 1;

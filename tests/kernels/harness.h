@@ -14,6 +14,9 @@
 
 /* Random input. Floats are mostly of ordinary size, now and then zero or tiny. */
 void random_start(uint64_t seed);
+/* How many turns a check is to make of so many: fewer when time is short, under an emulator. */
+extern int turns_share;
+int turns(int all);
 uint32_t random_u32(void);
 size_t random_below(size_t n);
 /* One of `count` sizes, or now and then any up to the last. */

@@ -84,5 +84,5 @@ BLOCKING_ALLOWED = {  # "*": the whole file, which is of a client
 HEADER_FLAGS = {
     "engine/cpu/avx2/": ["-mavx2", "-mfma", "-mf16c"],
     "engine/cpu/avx512/": ["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq",
-                           "-mavx512vl", "-mavx512vnni"],
+                           "-mavx512vl", "-mavx512vnni", "-mavx512bf16"],
 }

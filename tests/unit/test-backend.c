@@ -281,7 +281,7 @@ static void test_precision(void)
     for (DType t = 0; t < _DTYPE_COUNT; t++) {
         double d = distance(int8->products[t], f32->products[t], N * OUTS);
 
-        if (dtype_is_quantised(t))
+        if (dtype_is_quantised(t) || (t == DTYPE_BF16 && cpu_features() & CPU_BF16))
             ASSERT(d > 1e-4 && d < 1e-2);
         else
             ASSERT(d == 0);

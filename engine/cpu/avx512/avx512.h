@@ -8,6 +8,7 @@ void pack_q8_avx512(const float *x, size_t width, int8_t *q, const PackedNumbers
 void product_int8_avx512vnni(const Product *p, size_t out_begin, size_t out_end, void *scratch);
 /* A part of it: p has one row of x. */
 void product_q8_0_one(const Product *p, size_t out_begin, size_t out_end, void *scratch);
+void product_bf16_avx512bf16(const Product *p, size_t out_begin, size_t out_end, void *scratch);
 void product_f32_avx512(const Product *p, size_t out_begin, size_t out_end, void *scratch);
 void rms_norm_avx512(const float *x, const float *w, float eps, size_t width, float *y);
 void silu_mul_avx512(const float *a, const float *b, size_t n, float *y);

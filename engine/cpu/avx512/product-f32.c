@@ -9,17 +9,6 @@
 #define OUTS 4
 #define ROWS 4
 
-/* Lane i = the sum of v[i]; each sum in the same order wherever its vector stands. */
-inline_always __m128 sums4(const __m512 v[OUTS])
-{
-    __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
-    __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
-    __m512 c = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
-    __m256 d = _mm256_add_ps(_mm512_castps512_ps256(c), _mm512_extractf32x8_ps(c, 1));
-
-    return _mm_add_ps(_mm256_castps256_ps128(d), _mm256_extractf128_ps(d, 1));
-}
-
 inline_always void store(const Product *p, size_t j, size_t out, __mmask8 mask, __m128 sum)
 {
     float *y = product_dst(p, j) + out;
@@ -60,7 +49,7 @@ inline_always void rows_multiply(const Product *p, size_t j, const int n,
         }
     }
     for (int r = 0; r < n; r++)
-        store(p, j + (size_t)r, out, mask, sums4(sums[r]));
+        store(p, j + (size_t)r, out, mask, floats_sum4(sums[r]));
 }
 
 static void outs_multiply(const Product *p, const float *const w[OUTS], size_t out, size_t n_outs)

@@ -13,4 +13,6 @@ void kernels_init_avx512(Kernels *k, unsigned features)
         k->attention_part = attention_part_avx512vnni;
         k->scan_q8 = scan_q8_avx512vnni;
     }
+    if (features & CPU_BF16)
+        k->product_bf16 = product_bf16_avx512bf16;
 }
