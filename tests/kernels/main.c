@@ -9,7 +9,7 @@ static const KernelCheck *const families[] = {product_checks, rows_checks, atten
 
 static const char usage[] =
     "usage: kernels [--function NAME] [--isa plain|avx2|avx512|avx512vnni|avx512bf16] [--seed N]\n"
-    "       [--bench]\n";
+    "       [--share N] [--bench]\n";
 
 typedef void (*AnyFunc)(void);
 
@@ -65,11 +65,10 @@ static size_t run_check(const Options *o, const KernelCheck *check, const Kernel
 
 static Options options_parse(int argc, char **argv)
 {
-    static const struct option known[] = {{"function", required_argument, NULL, 'f'},
-                                          {"isa", required_argument, NULL, 'i'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"bench", no_argument, NULL, 'b'},
-                                          {0}};
+    static const struct option known[] = {
+        {"function", required_argument, NULL, 'f'}, {"isa", required_argument, NULL, 'i'},
+        {"seed", required_argument, NULL, 's'},     {"share", required_argument, NULL, 'n'},
+        {"bench", no_argument, NULL, 'b'},          {0}};
     Options o = {.seed = (uint64_t)time(NULL)};
     unsigned mask;
     int c;
@@ -81,6 +80,8 @@ static Options options_parse(int argc, char **argv)
             o.isa = optarg;
         else if (c == 's')
             o.seed = strtoull(optarg, NULL, 0);
+        else if (c == 'n' && atoi(optarg) > 0)
+            turns_share = atoi(optarg);
         else if (c == 'b')
             o.bench = true;
         else {
