@@ -21,6 +21,7 @@ void config_init(Config *c)
         .model = "percept-spark",
         .precision = PRECISION_INT8,
         .max_tokens = 256,
+        .cache = true,
         .idle_unload_sec = 300,
         .log_level = LOG_LEVEL_INFO,
     };
@@ -51,6 +52,12 @@ static int set_precision(Config *c, const char *value)
 {
     c->precision = strcmp(value, "f32") == 0 ? PRECISION_F32 : PRECISION_INT8;
     return c->precision == PRECISION_F32 || strcmp(value, "int8") == 0 ? 0 : -EINVAL;
+}
+
+static int set_cache(Config *c, const char *value)
+{
+    c->cache = strcmp(value, "yes") == 0;
+    return c->cache || strcmp(value, "no") == 0 ? 0 : -EINVAL;
 }
 
 static int set_idle_unload(Config *c, const char *value)
@@ -102,6 +109,7 @@ static const struct {
 } keys[] = {
     {"Model", "Name", "a name or a path", set_model},
     {"Model", "Precision", "int8 or f32", set_precision},
+    {"Model", "Cache", "yes or no", set_cache},
     {"Model", "IdleUnloadSec", "a number from 0 to 604800", set_idle_unload},
     {"Engine", "Threads", "a number from 0 to 256", set_threads},
     {"Engine", "Cpu", "native, plain, avx2, avx512 or avx512vnni", set_cpu},
@@ -214,6 +222,6 @@ int config_load(const char *path, Config *ret_config, char ret_error[CONFIG_ERRO
 bool config_same_model(const Config *a, const Config *b)
 {
     return strcmp(a->model, b->model) == 0 && a->precision == b->precision &&
-           a->threads == b->threads && a->cpu_mask == b->cpu_mask &&
+           a->threads == b->threads && a->cpu_mask == b->cpu_mask && a->cache == b->cache &&
            a->memory_budget == b->memory_budget;
 }

@@ -55,8 +55,10 @@ static const char *advice_for(const Doctor *d, const ClientError *e)
         return "The program percept-media is missing or cannot be closed in: install perceptd "
                "anew, and see the service's log.";
     if (strcmp(e->name, "IndexCorrupt") == 0)
-        return "Remove it with perceptctl purge --uid=$(id -u) while the service is stopped, and "
-               "run perceptctl index again.";
+        return system ? "Remove it, as root: perceptctl purge --uid=UID, and run perceptctl index "
+                        "again."
+                      : "Remove it, perceptctl purge --uid=$(id -u) "
+                        "--state=$HOME/.local/state/perceptd, and run perceptctl index again.";
     if (strcmp(e->name, "Busy") == 0 || strcmp(e->name, "QuotaExceeded") == 0)
         return "Others use it to its limits: try again, and see QueueDepth in perceptctl status.";
     if (strstr(e->name, "AccessDenied"))

@@ -56,7 +56,7 @@ static void print_summary(const Scan *s)
     const IndexerCounts *c = indexer_counts(s->indexer);
 
     printf("%zu added, %zu unchanged, %zu removed, %zu failed\n", c->added, c->unchanged,
-           c->removed, c->failed);
+           c->removed, s->n_failed);
 }
 
 static void print_json(const Scan *s)
@@ -108,5 +108,5 @@ int ctl_index(Client *c, const CtlOptions *o)
         return ctl_error(r, "stopped; the next run goes on from here");
     if (r < 0)
         return r;
-    return s.failed ? -EREMOTEIO : 0;
+    return s.n_failed > 0 ? -EREMOTEIO : 0;
 }

@@ -180,7 +180,6 @@ static void advanced(Indexer *x, size_t n)
 
 static void failed(Indexer *x, const char *path, const char *reason)
 {
-    x->counts.failed++;
     x->events->failed(x->userdata, path, reason);
 }
 

@@ -19,7 +19,7 @@ typedef struct IndexerEvents {
 } IndexerEvents;
 
 typedef struct IndexerCounts {
-    size_t added, unchanged, removed, failed;
+    size_t added, unchanged, removed;
 } IndexerCounts;
 
 typedef struct Indexer Indexer;

@@ -61,7 +61,7 @@ void scan_fail(Scan *s, const char *path, const char *reason)
 {
     char *printable;
 
-    s->failed = true;
+    s->n_failed++;
     if (s->json) {
         keep_failure(s, path, reason);
         return;
@@ -115,7 +115,14 @@ static const WalkHandlers handlers = {on_folder, on_file, on_walk_failed};
 
 static int walk_root(Scan *s, const char *root, bool *ret_there)
 {
-    int r = walk_tree(root, &handlers, s);
+    struct stat st;
+    int r;
+
+    if (lstat(root, &st) == 0 && S_ISREG(st.st_mode) && !file_media_type(root)) {
+        scan_fail(s, root, "no picture or recording, by its ending");
+        return 0;
+    }
+    r = walk_tree(root, &handlers, s);
 
     *ret_there = r >= 0;
     if (r == -ECANCELED || r == -ENOMEM)

@@ -13,14 +13,13 @@ typedef struct ScanFailure {
 typedef struct Scan {
     Indexer *indexer;
     Progress progress;
-    ScanFailure *failures; /* kept for JSON only */
-    size_t n_failures;
-    bool json, quiet; /* quiet: counted only */
+    ScanFailure *failures;       /* kept for JSON only */
+    size_t n_failures, n_failed; /* n_failed: of files and folders, kept or not */
+    bool json, quiet;            /* quiet: counted only */
     /* Of the watch: before the contents of each folder; NULL otherwise. */
     int (*folder)(void *userdata, const char *path);
     void *userdata;
     Files files;
-    bool failed;     /* something was reported */
     bool incomplete; /* something could not be looked at: what the walk has not seen may be there */
 } Scan;
 

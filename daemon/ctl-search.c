@@ -120,7 +120,9 @@ static int search(Client *c, const CtlOptions *o, const char *text, TerminalPict
         return r;
     if (media.n > 0)
         query.medium = &media.items[0];
-    r = client_open_collection(c, o->collection, path, &error);
+    r = client_find_collection(c, o->collection, path, &error);
+    if (r == -ENOENT)
+        return ctl_error(r, "nothing is indexed yet: see perceptctl index");
     if (r >= 0)
         r = client_search(c, path, &query, &hits, &info, &error);
     if (r < 0)

@@ -44,7 +44,7 @@ static void say(const Watch *w, const char *doing)
     const IndexerCounts *c = indexer_counts(w->scan.indexer);
 
     (void)sd_notifyf(0, "STATUS=%s: %zu added, %zu removed, %zu failed since the start.", doing,
-                     c->added, c->removed, c->failed);
+                     c->added, c->removed, w->scan.n_failed);
 }
 
 static int look_at_everything(Watch *w)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/context.h"
+#include "engine/base/sha256.h"
 
 static int fail_model(Failure *f, int error)
 {
@@ -43,14 +44,43 @@ static int text_tokens(Job *j, Runtime *r, const String *s, Truncate truncate, s
     return 0;
 }
 
+/* Whether the same user has had the same encoded before. */
+static bool recall(Job *j, Runtime *r, const CacheKey *key, float *vector)
+{
+    const CacheValue *v =
+        r->cache && !job_is_bulk(j) ? cache_get(r->cache, j->account->uid, key) : NULL;
+
+    if (!v)
+        return false;
+    memcpy(vector, v->vector, sizeof v->vector);
+    j->tokens += v->tokens;
+    j->truncated[j->n_encoded] = v->truncated;
+    return true;
+}
+
+static void keep(const Job *j, Runtime *r, const CacheKey *key, const float *vector, size_t n)
+{
+    CacheValue v = {.tokens = (uint32_t)n, .truncated = j->truncated[j->n_encoded]};
+
+    if (!r->cache || job_is_bulk(j))
+        return;
+    memcpy(v.vector, vector, sizeof v.vector);
+    cache_put(r->cache, j->account->uid, key, &v);
+}
+
 static int encode_string(Job *j, Runtime *r, const String *s, Truncate truncate, size_t text,
                          float *vector)
 {
+    CacheKey key = {.modality = MODALITY_TEXT, .truncate = truncate};
     const int32_t *ids = NULL;
     Encoded encoded;
     size_t n = 0;
-    int e = text_tokens(j, r, s, truncate, text, &ids, &n);
+    int e;
 
+    sha256(s->data, s->length, key.content);
+    if (recall(j, r, &key, vector))
+        return 0;
+    e = text_tokens(j, r, s, truncate, text, &ids, &n);
     if (e < 0)
         return e;
     e = encoders_text(r->encoders, ids, n, &encoded);
@@ -60,6 +90,7 @@ static int encode_string(Job *j, Runtime *r, const String *s, Truncate truncate,
         return fail_model(&j->failure, e);
     j->tokens += n;
     j->weight_bytes += r->encoder_bytes[MODALITY_TEXT];
+    keep(j, r, &key, vector, n);
     return 0;
 }
 
@@ -85,15 +116,37 @@ int job_encode_question(Job *j, Runtime *r)
     return encode_string(j, r, &j->args->question, TRUNCATE_HEAD, 0, j->index.question);
 }
 
+/* The medium's; a question needs its rows besides the vector. False: it is not to be kept. */
+static bool media_key(const Job *j, const Media *m, const Prompt *prompt, CacheKey *ret_key)
+{
+    size_t i = j->n_encoded;
+
+    if (prompt || !j->hashed[i])
+        return false;
+    *ret_key = (CacheKey){
+        .modality = m->kind == MEDIA_IMAGE ? MODALITY_IMAGE : MODALITY_AUDIO,
+        .truncate = job_truncate(j, i),
+        .high_detail = job_high_detail(j, i),
+    };
+    memcpy(ret_key->content, j->contents[i], sizeof ret_key->content);
+    memcpy(ret_key->region, job_region(j, i), sizeof ret_key->region);
+    return true;
+}
+
 static int encode_media(Job *j, Runtime *r, Prompt *prompt, Media *m, float *vector)
 {
     ImageView image = {m->rgb, m->width, m->height};
     AudioView audio = {m->samples, m->n_samples};
     Encoded encoded;
-    int e = m->kind == MEDIA_IMAGE
-                ? encoders_image(r->encoders, &image, job_high_detail(j, j->n_encoded), &encoded)
-                : encoders_audio(r->encoders, &audio, &encoded);
+    CacheKey key;
+    bool kept = media_key(j, m, prompt, &key);
+    int e;
 
+    if (kept && recall(j, r, &key, vector))
+        return 0;
+    e = m->kind == MEDIA_IMAGE
+            ? encoders_image(r->encoders, &image, job_high_detail(j, j->n_encoded), &encoded)
+            : encoders_audio(r->encoders, &audio, &encoded);
     if (e >= 0)
         e = space_project(r->space, &encoded, vector);
     if (e >= 0 && prompt)
@@ -103,6 +156,8 @@ static int encode_media(Job *j, Runtime *r, Prompt *prompt, Media *m, float *vec
     j->tokens += encoded.n;
     j->weight_bytes += r->encoder_bytes[encoded.modality];
     j->truncated[j->n_encoded] = m->truncated;
+    if (kept)
+        keep(j, r, &key, vector, encoded.n);
     return 0;
 }
 

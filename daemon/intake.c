@@ -3,10 +3,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "daemon/cache.h"
 #include "encoders/encoder.h"
+#include "engine/base/sha256.h"
 #include "ipc/input.h"
 
 #define REAP_USEC 20000 /* between looks at a process that dies slowly */
@@ -116,6 +119,22 @@ static void entry_done(Entry *e)
     in->events.done(in->events.userdata, j);
 }
 
+/* So that a vector of the same file can be found again. Sealed, it neither changes nor shrinks. */
+static void entry_hash(const Entry *e)
+{
+    Job *j = e->job;
+    void *map;
+
+    if (e->size == 0 || e->size > CACHE_FILE_MAX || j->kind == WORK_ASK)
+        return;
+    map = mmap(NULL, e->size, PROT_READ, MAP_PRIVATE, e->fd, 0);
+    if (map == MAP_FAILED)
+        return;
+    sha256(map, e->size, j->contents[j->n_decoded]);
+    j->hashed[j->n_decoded] = true;
+    munmap(map, e->size);
+}
+
 /* Takes a sealed memfd as the medium at hand; -EBADMSG with the failure set, and then it is
  * closed. */
 static int entry_take(Entry *e, int fd, Failure *failure)
@@ -131,6 +150,7 @@ static int entry_take(Entry *e, int fd, Failure *failure)
         return r;
     e->size = (uint64_t)st.st_size;
     e->state = ENTRY_TO_DECODE;
+    entry_hash(e);
     return 0;
 }
 

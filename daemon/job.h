@@ -71,11 +71,13 @@ typedef struct Job {
     size_t n_decoded; /* media */
     Media media[LIMIT_MEDIA_ITEMS];
     Failure failures[LIMIT_MEDIA_ITEMS]; /* code ERROR_NONE: decoded */
-    uint64_t charged;                    /* bytes on the account */
-    float *vectors;                      /* [n_items, SPACE_LENGTH] */
-    bool *truncated;                     /* [n_items] */
-    int vectors_fd;                      /* of EmbedBulk: the reply, sealed */
-    WorkScore *scores;                   /* [n_items - 1], of Classify */
+    bool hashed[LIMIT_MEDIA_ITEMS];      /* its file is small, and this its SHA-256 */
+    uint8_t contents[LIMIT_MEDIA_ITEMS][32];
+    uint64_t charged;  /* bytes on the account */
+    float *vectors;    /* [n_items, SPACE_LENGTH] */
+    bool *truncated;   /* [n_items] */
+    int vectors_fd;    /* of EmbedBulk: the reply, sealed */
+    WorkScore *scores; /* [n_items - 1], of Classify */
 
     /* An answer's */
     Conversation *conversation; /* borrowed; NULL: it stands alone */

@@ -118,10 +118,10 @@ static int search_service(Search *s, const char *text, ClientEntries *ret_found)
     int r = s->client ? 0 : client_open(s->bus, &s->client, &e);
 
     if (r >= 0)
-        r = client_open_collection(s->client, INDEXER_COLLECTION, path, &e);
+        r = client_find_collection(s->client, INDEXER_COLLECTION, path, &e);
     if (r >= 0)
         r = client_search(s->client, path, &query, ret_found, &info, &e);
-    if (r < 0) /* perhaps the other bus has it by the next time */
+    if (r < 0 && r != -ENOENT) /* perhaps the other bus has it by the next time */
         s->client = client_close(s->client);
     return r;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/run-job.h"
+#include "engine/base/detokenizer.h"
 
 #define ANSWER_MAX 2048
 
@@ -120,51 +121,32 @@ void job_print_vector(Job *job, const float *vector, size_t length)
     job_print(job, json_pack("{s:o}", "vector", values));
 }
 
-/* Length of the sound UTF-8 sequence at the start of s; 0 when it is none. */
-static size_t utf8_length(const unsigned char *s, size_t left)
+/* The answer's text into out, if any; its length. */
+static size_t answer_text(const Job *job, const Tokenizer *tokenizer, char *out)
 {
-    size_t n = s[0] < 0x80                   ? 1
-               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-               : (s[0] & 0xf0) == 0xe0       ? 3
-               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                             : 0;
-    if (n == 0 || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
+    Detokenizer d;
+    size_t n = 0, length;
+
+    detokenizer_init(&d, tokenizer);
+    for (uint32_t i = 0; i <= job->n_answer; i++) {
+        const char *text = i < job->n_answer ? detokenizer_push(&d, job->answer[i], &length)
+                                             : detokenizer_finish(&d, &length);
+        if (out)
+            memcpy(out + n, text, length);
+        n += length;
+    }
     return n;
 }
 
-/* Tokens may end inside a character: what is no UTF-8 becomes U+FFFD. */
 static json_t *text_of(const Job *job, const Tokenizer *tokenizer)
 {
-    size_t length = 0, n = 0;
-    for (uint32_t i = 0; i < job->n_answer; i++) {
-        size_t piece;
-        tokenizer_piece(tokenizer, job->answer[i], &piece);
-        length += piece;
-    }
-    _cleanup_free_ char *raw = malloc(length + 1), *clean = malloc(3 * length + 1);
-    if (!raw || !clean)
+    size_t length = answer_text(job, tokenizer, NULL);
+    _cleanup_free_ char *text = malloc(length + 1);
+
+    if (!text)
         return NULL;
-    length = 0;
-    for (uint32_t i = 0; i < job->n_answer; i++) {
-        size_t piece;
-        const char *bytes = tokenizer_piece(tokenizer, job->answer[i], &piece);
-        memcpy(raw + length, bytes, piece);
-        length += piece;
-    }
-    for (size_t i = 0; i < length;) {
-        size_t sound = utf8_length((unsigned char *)raw + i, length - i);
-        memcpy(clean + n, sound ? raw + i : "\xef\xbf\xbd", sound ? sound : 3);
-        n += sound ? sound : 3;
-        i += sound ? sound : 1;
-    }
-    return json_stringn(clean, n);
+    answer_text(job, tokenizer, text);
+    return json_stringn(text, length);
 }
 
 void job_print_answer(Job *job, const Tokenizer *tokenizer, uint32_t n_layers)

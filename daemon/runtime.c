@@ -75,6 +75,8 @@ static int open_parts(Runtime *r, const Config *config)
         e = splice_open(r->weights, r->backend, model_tokenizer(r->model), &r->splice);
     if (e >= 0)
         e = check_pieces(r);
+    if (e >= 0 && config->cache)
+        e = cache_new(&r->cache);
     r->ids = e >= 0 ? calloc(LIMIT_TEXT_BYTES, sizeof *r->ids) : NULL;
     return e >= 0 && !r->ids ? -ENOMEM : e;
 }
@@ -117,6 +119,7 @@ Runtime *runtime_close(Runtime *r)
 {
     if (!r)
         return NULL;
+    cache_free(r->cache);
     splice_close(r->splice);
     space_close(r->space);
     encoders_close(r->encoders);

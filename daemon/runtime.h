@@ -5,6 +5,7 @@
  * the names may be read by others while it is open.
  */
 
+#include "daemon/cache.h"
 #include "daemon/config.h"
 #include "encoders/encoder.h"
 #include "engine/engine.h"
@@ -25,6 +26,7 @@ typedef struct Runtime {
     Encoders *encoders;
     Space *space;
     Splice *splice;
+    Cache *cache; /* NULL: none is wanted */
     int32_t *ids; /* [LIMIT_TEXT_BYTES]: tokens of one text, before it is cut */
     char name[RUNTIME_NAME_SIZE], digest[RUNTIME_NAME_SIZE], backend_name[RUNTIME_NAME_SIZE];
     /* Bytes of weights that one run of each encoder reads. */

@@ -20,11 +20,10 @@
 #include "daemon/models.h"
 #include "daemon/notify.h"
 #include "daemon/rebuild.h"
+#include "daemon/report.h"
 #include "daemon/state.h"
 #include "daemon/worker.h"
 #include "ipc/server.h"
-
-#define TELL_USEC 1000000 /* at most one log line a second about one uid's troubles */
 
 struct Service {
     sd_event *event;
@@ -56,46 +55,12 @@ static const ServerFacts facts = {
     .space_length = SPACE_LENGTH,
 };
 
-/* A client's trouble is worth a line, but not one for every call. */
-static void tell(Account *account, const JournalEvent *event, const Work *work, const char *text)
-{
-    uint64_t now = now_usec();
-    JournalEvent e = *event;
-
-    if (now - account->told_usec < TELL_USEC)
-        return;
-    account->told_usec = now;
-    e.request = work_path(work);
-    e.sender = work_sender(work);
-    e.uid = account->uid;
-    e.has_uid = true;
-    journal_event(&e, "%s", text);
-}
-
-static void tell_failure(const Job *j)
-{
-    static const JournalEvent quota = {.level = LOG_LEVEL_NOTICE, .message_id = EVENT_QUOTA};
-    static const JournalEvent decode = {.level = LOG_LEVEL_INFO, .message_id = EVENT_DECODE_FAILED};
-    static const JournalEvent corrupt = {.level = LOG_LEVEL_ERROR, .message_id = EVENT_CORRUPT};
-    static const JournalEvent cancelled = {.level = LOG_LEVEL_DEBUG, .message_id = EVENT_CANCELLED};
-    ErrorCode code = j->failure.code;
-
-    if (code == ERROR_INDEX_CORRUPT)
-        tell(j->account, &corrupt, j->work, "The index of a user is damaged.");
-    else if (code == ERROR_QUOTA_EXCEEDED)
-        tell(j->account, &quota, j->work, "A user has reached a quota.");
-    else if (code == ERROR_DECODE_FAILED || code == ERROR_UNSUPPORTED_MEDIA)
-        tell(j->account, &decode, j->work, "Media could not be decoded.");
-    else if (code == ERROR_CANCELLED)
-        tell(j->account, &cancelled, j->work, "A call was cancelled.");
-}
-
 static void quota_hit(void *userdata, uid_t uid, const char *sender)
 {
     Service *s = userdata;
     uint64_t now = now_usec();
 
-    if (now - s->quota_told_usec < TELL_USEC)
+    if (now - s->quota_told_usec < REPORT_USEC)
         return;
     s->quota_told_usec = now;
     journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
@@ -136,7 +101,7 @@ static void finish(Service *s, Job *j)
 {
     Conversation *c = j->conversation;
 
-    tell_failure(j);
+    report_failure(j);
     if (j->kind == WORK_LOAD && j->failure.code != ERROR_NONE)
         use_model(s, s->configured);
     job_finish(j);

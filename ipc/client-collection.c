@@ -164,6 +164,24 @@ int client_list_collections(Client *c, ClientCollections *ret_collections, Clien
     return 0;
 }
 
+int client_find_collection(Client *c, const char *name, char ret_path[CLIENT_PATH_MAX],
+                           ClientError *ret_error)
+{
+    _cleanup_(client_collections_deinit) ClientCollections found = {0};
+    int r = client_list_collections(c, &found, ret_error);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < found.n; i++)
+        if (strcmp(found.items[i].name, name) == 0 &&
+            strlen(found.items[i].path) < CLIENT_PATH_MAX) {
+            strcpy(ret_path, found.items[i].path);
+            return 0;
+        }
+    *ret_error = (ClientError){"NoSuchCollection", "there is no collection of this name"};
+    return -ENOENT;
+}
+
 /* ---- adding ---- */
 
 static void write_metadata(Writer *w, const ClientPair *pairs, size_t n)

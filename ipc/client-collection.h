@@ -49,6 +49,9 @@ typedef struct ClientCollections {
 void client_collections_deinit(ClientCollections *c);
 int client_list_collections(Client *c, ClientCollections *ret_collections, ClientError *ret_error);
 
+/* -ENOENT: there is none of this name. */
+int client_find_collection(Client *c, const char *name, char ret_path[CLIENT_PATH_MAX],
+                           ClientError *ret_error);
 /* Makes the collection where it is missing. */
 int client_open_collection(Client *c, const char *name, char ret_path[CLIENT_PATH_MAX],
                            ClientError *ret_error);

@@ -17,6 +17,9 @@ struct Client {
 /* Whether or not the service is there. */
 int client_connect(const char *bus, Client **ret_client, ClientError *ret_error);
 
+/* client_properties() that waits no longer. */
+int client_properties_within(Client *c, int timeout, Dict *ret_properties, ClientError *ret_error);
+
 int client_fail_memory(ClientError *e);
 int client_fail_reply(ClientError *e);
 

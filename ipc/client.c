@@ -207,7 +207,7 @@ static void write_no_options(Writer *w)
     writer_close(w);
 }
 
-int client_properties(Client *c, Dict *ret_properties, ClientError *ret_error)
+int client_properties_within(Client *c, int timeout, Dict *ret_properties, ClientError *ret_error)
 {
     DBusMessageIter iter;
     DBusMessage *reply;
@@ -218,13 +218,18 @@ int client_properties(Client *c, Dict *ret_properties, ClientError *ret_error)
     if (!call)
         return client_fail_memory(ret_error);
     writer_string(&w, PERCEPT_MANAGER);
-    r = client_call_send(c, call, &w, "a{sv}", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
+    r = client_call_send(c, call, &w, "a{sv}", timeout, &reply, ret_error);
     if (r < 0)
         return r;
     dbus_message_iter_init(reply, &iter);
     r = dict_read(&iter, ret_properties);
     dbus_message_unref(reply);
     return r < 0 ? client_fail_memory(ret_error) : 0;
+}
+
+int client_properties(Client *c, Dict *ret_properties, ClientError *ret_error)
+{
+    return client_properties_within(c, CLIENT_TIMEOUT_MSEC, ret_properties, ret_error);
 }
 
 /* Vectors and info of a reply, which is taken. */

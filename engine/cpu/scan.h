@@ -8,8 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SCAN_WIDTH_MAX 1024
+
 /* out [n] = for each row the sum of (row[k] - 128) * query[k]. rows [n, width]; width a multiple of
- * 64, at most 1024; n may be 0. Exact. */
+ * 64, at most SCAN_WIDTH_MAX; n may be 0. Exact. */
 typedef void (*ScanFunc)(const uint8_t *rows, size_t n, size_t width, const int8_t *query,
                          int32_t *out);
 

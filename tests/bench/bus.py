@@ -44,7 +44,12 @@ class Service:
             ready.bind(path)
             ready.settimeout(30)
             before = time.perf_counter()
-            self.process = subprocess.Popen([program, f"--bus={address}", f"--model={model}"],
+            # The same sentence again is to be computed again.
+            config = os.path.join(folder, "perceptd.conf")
+            with open(config, "w", encoding="ascii") as file:
+                file.write("[Model]\nCache=no\n")
+            self.process = subprocess.Popen([program, f"--bus={address}", f"--model={model}",
+                                             f"--config={config}"],
                                             env={**os.environ, "NOTIFY_SOCKET": path},
                                             stderr=subprocess.DEVNULL)
             while b"READY=1" not in ready.recv(4096):

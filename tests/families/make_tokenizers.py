@@ -4,7 +4,7 @@ rules to the letter, and what the reference libraries make of strings.py with th
 
 Needs tokenizers, sentencepiece, transformers, gguf (PyPI).
 
-    python3 tests/families/make_tokenizers.py tests/families
+    python3 tests/families/make_tokenizers.py tests/families tests/fuzz/corpus
 """
 import io
 import json
@@ -54,11 +54,9 @@ BYTE_LEVEL = {
 
 
 def corpus():
-    """Text of this repository and of the strings, so that merges reach into every script."""
-    root = pathlib.Path(__file__).resolve().parents[2]
-    texts = [p.read_text() for p in sorted(root.glob("engine/*.c")) + [root / "HACKING.md", root / "README.md"]]
-    return texts + strings.SENTENCES * 12 + strings.CODE * 6 + strings.EMOJI * 6 + [s.decode("utf-8", "replace")
-                                                                                 for s in strings.hard_strings(400, 5)]
+    """Enough of everything that merges reach into every script; nothing that changes."""
+    return (strings.SENTENCES * 12 + strings.CODE * 12 + strings.EMOJI * 6
+            + [s.decode("utf-8", "replace") for s in strings.hard_strings(1200, 5)])
 
 
 def train_byte_level(name):
@@ -181,6 +179,27 @@ def write_merges(folder, sp, kinds, texts):
     f.close()
 
 
+def write_corpus(folder, sp, kinds):
+    """A few kilobytes of each kind, for the fuzzers."""
+    size = 320
+    for name in ("qwen2", "llama-bpe"):
+        t, types, merges = train_byte_level(name)
+        vocab = [s for s, i in sorted(t.get_vocab().items(), key=lambda kv: kv[1]) if i < size] + list(types)
+        f = Fixture(folder / f"tokenizer-{name}.gguf", "gpt2", name)
+        f.w.add_token_list(vocab)
+        f.w.add_token_types([types.get(s, NORMAL) for s in vocab])
+        f.w.add_token_merges([" ".join(m) for m in merges if {*m, m[0] + m[1]} <= set(vocab)])
+        f.w.add_eos_token_id(size)
+        f.close()
+    f = Fixture(folder / "tokenizer-pieces.gguf", "llama", None)
+    f.w.add_token_list([sp.id_to_piece(i) for i in range(size)])
+    f.w.add_token_types(kinds[:size])
+    f.w.add_token_scores([sp.get_score(i) for i in range(size)])
+    f.w.add_bos_token_id(1)
+    f.w.add_add_space_prefix(True)
+    f.close()
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     texts = strings.hard_strings()
@@ -194,6 +213,7 @@ def main():
         write_byte_level(folder, name, texts)
     sp, kinds = write_scores(folder, train_pieces(), texts)
     write_merges(folder, sp, kinds, texts)
+    write_corpus(pathlib.Path(sys.argv[2]), sp, kinds)
     print(len(texts), "strings,", sum(map(len, texts)), "bytes")
 
 

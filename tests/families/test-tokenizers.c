@@ -113,6 +113,47 @@ static void parts_check(const Tokenizer *t, WeightsString text, size_t cut)
     }
 }
 
+/* Any bytes have tokens, which come back as sound text. */
+static void bytes_check(const Tokenizer *t)
+{
+    uint32_t random = 7;
+
+    for (int turn = 0; turn < 500; turn++) {
+        char text[200];
+        int32_t ids[IDS_MAX];
+        size_t n;
+
+        for (size_t i = 0; i < sizeof text; i++) {
+            random = random * 1664525 + 1013904223;
+            text[i] = (char)(turn % 2 ? random >> 24 : 0xc0 | random >> 26);
+        }
+        ASSERT_OK(tokenizer_encode(t, text, sizeof text, ids, IDS_MAX, &n));
+        for (size_t i = 0; i < n; i++)
+            ASSERT(ids[i] >= 0 && (size_t)ids[i] < tokenizer_size(t));
+        (void)stream_hash(t, ids, n);
+    }
+}
+
+/* Half a megabyte of the same: nothing takes time that grows with the square of the length. */
+static void long_check(const Tokenizer *t)
+{
+    static const char *const units[] = {
+        "a", " ", "ab", "\n ", "e\xcc\x81", "\xcc\x81\xcc\xa7", "<|", "\xff", "'S", "\xe4\xbd\xa0"};
+    size_t length = 1 << 19, n;
+    _cleanup_free_ char *text = malloc(length);
+    _cleanup_free_ int32_t *ids = calloc(3 * length + 3, sizeof *ids);
+
+    ASSERT(text && ids);
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        size_t unit = strlen(units[u]);
+
+        for (size_t i = 0; i < length; i++)
+            text[i] = units[u][i % unit];
+        ASSERT_OK(tokenizer_encode(t, text, length, ids, 3 * length + 3, &n));
+        ASSERT_CMP(n, >, 0);
+    }
+}
+
 static void vocabulary_check(const char *path, const Weights *texts)
 {
     _cleanup_(weights_closep) Weights *w = fixture_open(path);
@@ -135,6 +176,8 @@ static void vocabulary_check(const char *path, const Weights *texts)
             parts_check(t, text, text.length / 2);
     }
     ASSERT_EQ(2 * expected.at, expected.ids.length);
+    bytes_check(t);
+    long_check(t);
     fprintf(stderr, "%s: %zu texts, %zu tokens\n", path, n, expected.at);
 }
 

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/tokenizer.h"
+#include "engine/base/detokenizer.h"
+#include "engine/base/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
-#define TEXT "An apple\tand 12 p\xc3\xa4rs, \xff\n"
+#define TEXT "An apple\tand 12 p\xc3\xa4rs, \xff\n it's <|im_start|> a\xcc\x81\xe2\x82 "
 
 /* Every byte that the parser vouches for must be there. */
 static void tensors_read(const Weights *w)
@@ -26,21 +27,56 @@ static void tensors_read(const Weights *w)
     }
 }
 
-static void tokenizer_use(const Tokenizer *t)
+/* What comes back is sound UTF-8, of any tokenizer. */
+static void text_read(const Tokenizer *t, const int32_t *ids, size_t n)
 {
-    int32_t ids[sizeof TEXT];
-    size_t n, bytes = 0;
+    static Detokenizer d;
+    size_t length;
 
-    if (tokenizer_encode(t, TEXT, sizeof TEXT - 1, ids, sizeof TEXT, &n) < 0)
-        abort();
+    detokenizer_init(&d, t);
+    for (size_t i = 0; i <= n; i++) {
+        const char *text =
+            i < n ? detokenizer_push(&d, ids[i], &length) : detokenizer_finish(&d, &length);
+        for (size_t at = 0, step; at < length; at += step) {
+            step = utf8_length(text + at, length - at);
+            if (step == 0)
+                abort();
+        }
+    }
+}
+
+/* Percept's tokens give back every byte. */
+static void bytes_read(const Weights *w, const Tokenizer *t, const int32_t *ids, size_t n)
+{
+    WeightsString pre;
+    size_t bytes = 0, length;
+
+    if (weights_get_string(w, "tokenizer.ggml.pre", &pre) < 0 || pre.length != 7 ||
+        memcmp(pre.data, "percept", 7) != 0 || tokenizer_spells_blanks(t))
+        return;
     for (size_t i = 0; i < n; i++) {
-        size_t length;
-
         (void)tokenizer_piece(t, ids[i], &length);
         bytes += length;
     }
     if (bytes != sizeof TEXT - 1)
         abort();
+}
+
+static void tokenizer_use(const Weights *w, const Tokenizer *t)
+{
+    /* A byte that is no UTF-8 becomes three, and so may a blank; one blank may lead. */
+    int32_t ids[3 * sizeof TEXT + 3];
+    const TextPart parts[] = {{TEXT, sizeof TEXT - 1, true}, {TEXT, sizeof TEXT - 1, false}};
+    size_t n;
+
+    if (tokenizer_encode(t, TEXT, sizeof TEXT - 1, ids, sizeof ids / sizeof *ids, &n) < 0)
+        abort();
+    text_read(t, ids, n);
+    bytes_read(w, t, ids, n);
+    if (tokenizer_encode_parts(t, parts, 2, ids, sizeof ids / sizeof *ids, &n) == 0)
+        text_read(t, ids, n);
+    (void)tokenizer_is_stop(t, ids[0]);
+    (void)tokenizer_control(t, "<|im_start|>");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -63,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (!weights_error(w)[0])
                 abort();
         } else {
-            tokenizer_use(t);
+            tokenizer_use(w, t);
         }
     }
     tokenizer_free(t);

@@ -1,11 +1,13 @@
 /*
- * To be preloaded: makes one allocation of the process fail. The file that $FAIL_ALLOCATION names is
- * mapped, so that a test can say at any time which one: with n in `left`, the n-th from now fails;
- * with a large number they are counted; with 0 nothing happens.
+ * To be preloaded: makes one allocation of the process fail. The file that $FAIL_ALLOCATION names
+ * is mapped, so that a test can say at any time which one: with n in `left`, the n-th from now
+ * fails; with a large number they are counted; with 0 nothing happens.
  */
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +23,7 @@ typedef struct Control {
 } Control;
 
 static Control *control;
+static _Thread_local bool spared;
 
 /* The C library's own, under the names that it gives them for programs that replace malloc(). */
 void *__libc_malloc(size_t size);
@@ -43,7 +46,8 @@ __attribute__((constructor)) static void control_map(void)
 
 static bool fails(void)
 {
-    if (!control || atomic_load(&control->left) <= 0 || atomic_fetch_sub(&control->left, 1) != 1)
+    if (!control || spared || atomic_load(&control->left) <= 0 ||
+        atomic_fetch_sub(&control->left, 1) != 1)
         return false;
     atomic_fetch_add(&control->failed, 1);
     errno = ENOMEM;
@@ -78,4 +82,17 @@ EXPORT int posix_memalign(void **ret, size_t alignment, size_t size)
         return ENOMEM;
     *ret = memory;
     return 0;
+}
+
+/* The C library's name service follows a null pointer when it gets no memory: nothing fails there. */
+EXPORT struct group *getgrnam(const char *name)
+{
+    struct group *(*next)(const char *) =
+        (struct group * (*)(const char *)) dlsym(RTLD_NEXT, "getgrnam");
+    struct group *found;
+
+    spared = true;
+    found = next(name);
+    spared = false;
+    return found;
 }

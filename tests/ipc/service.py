@@ -27,10 +27,15 @@ def fixture(name):
 
 
 class DaemonTest(ServiceTest):
+    configuration = ""  # defaults
+
     @classmethod
     def command(cls, bus):
+        config = os.path.join(bus.folder, "perceptd.conf")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(cls.configuration)
         return [Paths.perceptd, f"--bus={bus.address}", f"--model={Paths.model}",
-                f"--media-helper={Paths.helper}", "--config=/dev/null"]
+                f"--media-helper={Paths.helper}", f"--config={config}"]
 
     def open(self, name):
         fd = os.open(name if "/" in name else fixture(name), os.O_RDONLY | os.O_CLOEXEC)

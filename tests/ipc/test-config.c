@@ -45,6 +45,7 @@ static void test_every_key(void)
                                "[Model]\n"
                                "  Name = /opt/my model.gguf  \r\n"
                                "Precision=f32\n"
+                               "Cache=no\n"
                                "IdleUnloadSec=60\n"
                                "[Engine]\n"
                                "Threads=3\n"
@@ -61,6 +62,7 @@ static void test_every_key(void)
     ASSERT_OK(load(text, &c, error));
     ASSERT_STREQ(c.model, "/opt/my model.gguf");
     ASSERT_EQ(c.precision, PRECISION_F32);
+    ASSERT(d.cache && !c.cache);
     ASSERT_EQ(c.idle_unload_sec, 60);
     ASSERT_EQ(c.threads, 3);
     ASSERT_EQ(c.cpu_mask, CPU_PLAIN);
@@ -76,6 +78,7 @@ static void test_refused(void)
         const char *text, *error;
     } cases[] = {
         {"[Model]\nPrecision=int4\n", "line 2: Precision must be int8 or f32"},
+        {"[Model]\nCache=maybe\n", "line 2: Cache must be yes or no"},
         {"[Model]\nIdleUnloadSec=604801\n", "line 2: IdleUnloadSec must be"},
         {"[Model]\nIdleUnloadSec=never\n", "line 2: IdleUnloadSec must be"},
         {"[Engine]\n\nThreads=-1\n", "line 3: Threads must be"},

@@ -68,6 +68,8 @@ class AllocationTest(DaemonTest):
 
 
 class EveryMethod(AllocationTest):
+    configuration = "[Model]\nCache=no\n"  # what it knows takes no allocations
+
     def setUp(self):
         super().setUp()
         self.files = {name: super(EveryMethod, self).open(name) for name in ("emoji.webp", "shapes.jpg")}

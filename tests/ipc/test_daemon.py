@@ -26,6 +26,9 @@ def norm(vector):
 
 
 class Embedding(DaemonTest):
+    # What is compared here must have been computed twice.
+    configuration = "[Model]\nCache=no\n"
+
     def test_text(self):
         vectors, info = self.client.embed("two red circles", "a bell rings twice")
         self.assertEqual([len(v) for v in vectors], [1024, 1024])

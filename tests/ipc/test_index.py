@@ -61,6 +61,9 @@ class Case(DaemonTest):
         return json.loads(self.ctl("search", "--json", "--limit=1000", *args)[0])["hits"]
 
     def known(self):
+        """URIs of all that the collection holds; none while there is no collection."""
+        if self.collection not in self.client.collections():
+            return set()
         return {hit["metadata"]["uri"] for hit in self.hits("a picture")}
 
     def uri(self, *names):
@@ -162,13 +165,18 @@ class Index(Case):
         self.copy("word.png")
         self.assertEqual(self.index(path), (1, 0, 0, 0))
         self.assertEqual(self.known(), {self.uri("shapes.jpg")})
+        with open(self.path("notes.txt"), "w", encoding="utf-8"):
+            pass
+        text, errors = self.ctl("index", self.path("notes.txt"), status=1)
+        self.assertEqual(text, "0 added, 0 unchanged, 0 removed, 1 failed\n")
+        self.assertIn("by its ending", errors)
 
     def test_goes_on_after_it_was_stopped(self):
         for i in range(400):
             self.copy("shapes.jpg", f"{i}.jpg")
         with subprocess.Popen(self.ctl_command("index", self.folder), stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True) as ctl:
-            self.eventually(lambda: self.hits("shapes"), 30)
+            self.eventually(self.known, 30)
             ctl.send_signal(signal.SIGINT)
             text, errors = ctl.communicate()
         self.assertEqual(ctl.returncode, 1, errors)
@@ -326,6 +334,9 @@ class Search(Case):
         self.assertEqual(scores, sorted(scores, reverse=True))
 
     def test_nothing(self):
+        self.assertIn("nothing is indexed yet", self.ctl("search", "anything", status=1)[1])
+        self.assertNotIn(self.collection, self.client.collections(), "searching makes none")
+        self.index(self.folder)
         self.assertEqual(self.ctl("search", "anything")[0], "nothing found\n")
         self.assertEqual(self.hits("anything"), [])
         self.assertIn("nothing to open", self.ctl("search", "--open", "anything", status=1)[1])

@@ -4,6 +4,7 @@
 usage: test_users.py PERCEPTD HELPER FIXTURES [MODEL]
 """
 
+import contextlib
 import os
 import pickle
 import pwd
@@ -40,6 +41,10 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configurat
     <allow receive_type="error"/>
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+  </policy>
+  <policy user="root">
+    <allow send_destination="org.freedesktop.DBus"
+           send_interface="org.freedesktop.DBus.Monitoring"/>
   </policy>
   <include>{policy}</include>
 </busconfig>
@@ -113,6 +118,33 @@ class UsersTest(ServiceTest):
         self.assertIsNone(failure, failure)
         return found
 
+    @contextlib.contextmanager
+    def held(self, uid, function):
+        """The generator function(client) in a process of that user: what it yields first, and, when the block ends, whether
+        it yields something true."""
+        reader, writer = os.pipe()
+        stay, go = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(go)
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            steps = function(Client(self.bus))
+            with open(writer, "wb") as file:
+                pickle.dump(next(steps), file)
+            os.read(stay, 1)
+            os._exit(0 if next(steps) else 1)
+        os.close(writer)
+        os.close(stay)
+        try:
+            with open(reader, "rb") as file:
+                yield pickle.load(file)
+        finally:
+            os.close(go)
+            _, status = os.waitpid(pid, 0)
+        self.assertEqual(status, 0, "it went on undisturbed")
+
     def children(self):
         with open(f"/proc/{self.service.pid}/task/{self.service.pid}/children",
                   encoding="ascii") as file:
@@ -123,7 +155,76 @@ def embed_picture(client):
     with open(fixture("emoji.png"), "rb") as file:
         inline = dbus.Array([(dbus.ByteArray(file.read()), "image/png")], signature="(ays)")
     items, info = client.call("EmbedMedia", "a(hs)a{sv}", [], {"inline": inline})
-    return int(items[0][0]), bytes(items[0][1]), float(info["computed_ms"])
+    return int(items[0][0]), bytes(items[0][1]), float(info["computed_ms"]), int(info["weight_bytes"])
+
+
+def weights_read(client):
+    """Of a text, and of the same picture as always."""
+    return int(client.embed("a secret word")[1]["weight_bytes"]), embed_picture(client)[3]
+
+
+class Cache(UsersTest):
+    def test_nobody_sees_what_another_has_asked(self):
+        """A vector that was kept for one user is computed again for the next: neither its price nor its time tells."""
+        text, picture = self.run_as(ALICE, weights_read)
+        self.assertGreater(min(text, picture), 0)
+        self.assertEqual(self.run_as(ALICE, weights_read), (0, 0))
+        self.assertEqual(self.run_as(BOB, weights_read), (text, picture))
+        self.assertEqual(self.run_as(BOB, weights_read), (0, 0))
+        self.assertEqual(self.run_as(ALICE, weights_read), (0, 0))
+
+
+def ask_and_stay(client):
+    """As many requests as one connection may have; it goes when the test has ended this process."""
+    for n in range(16):
+        client.ask("What?", max_tokens=dbus.UInt32(1), handle_token=f"r{n}")
+
+
+class Quota(UsersTest):
+    def stay_as(self, uid):
+        """A process of that user with one connection, and the requests of a whole connection open."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            client = Client(self.bus)
+            ask_and_stay(client)
+            os.write(writer, b"x")
+            signal.pause()
+        os.close(writer)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.assertEqual(os.read(reader, 1), b"x")
+        os.close(reader)
+        return pid
+
+    def check_alive(self):
+        """After everybody has left, which the cleanups before this one see to."""
+        self.eventually(lambda: self.run_as(ALICE, self.served))
+        self.client.close()
+
+    @staticmethod
+    def served(client):
+        try:
+            return len(client.embed("one more")[0]) == 1
+        except dbus.DBusException as error:
+            return error.get_dbus_name()
+
+    def test_all_together(self):
+        """32 calls and requests a user, 256 of all: who comes then is told to come later, root like anybody."""
+        users = [entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid not in (0, ALICE)][:8]
+        if len(users) < 8:
+            self.skipTest("there are too few users")
+        pids = [self.stay_as(uid) for uid in users for _ in range(2)]
+        self.assertTrue(self.run_as(users[0], self.served).endswith("QuotaExceeded"))
+        self.assertTrue(self.run_as(ALICE, self.served).endswith("Busy"))
+        self.assertTrue(self.served(self.client).endswith("Busy"))
+        os.kill(pids[0], signal.SIGKILL)
+        self.eventually(lambda: self.run_as(ALICE, self.served) is True)
+        self.assertTrue(self.run_as(users[0], self.served))
 
 
 class Media(UsersTest):
