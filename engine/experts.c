@@ -258,6 +258,7 @@ static int experts_init(Experts *x, uint64_t bytes, uint64_t *ret_least)
     r = slots_init(x);
     if (r < 0)
         return r;
+    weights_bound(x->model->weights);
     mapping_forget(x, n);
     x->stats.slots = x->n_slots;
     x->stats.slot_bytes = x->slot_bytes;

@@ -3,7 +3,7 @@
 #include <endian.h>
 #include <string.h>
 
-#define BLOCK 64
+#define BLOCK SHA256_BLOCK
 
 /* Fractional parts of the cube roots of the first 64 primes. */
 /* clang-format off */
@@ -72,29 +72,59 @@ static void sha256_block(uint32_t state[8], const uint8_t *block)
     state[7] += h;
 }
 
-void sha256(const void *data, size_t size, uint8_t ret_digest[32])
+void sha256_begin(Sha256 *s)
 {
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
+    *s = (Sha256){0};
+    memcpy(s->state, start, sizeof start);
+}
+
+void sha256_add(Sha256 *s, const void *data, size_t size)
+{
     const uint8_t *bytes = data;
-    uint8_t tail[2 * BLOCK] = {0};
-    size_t whole = size / BLOCK * BLOCK, rest = size - whole;
-    size_t tail_size = rest + 9 > BLOCK ? 2 * BLOCK : BLOCK;
-    uint64_t bits = htobe64((uint64_t)size * 8);
 
-    for (size_t i = 0; i < whole; i += BLOCK)
-        sha256_block(state, bytes + i);
+    s->size += size;
+    if (s->n_rest > 0) {
+        size_t n = BLOCK - s->n_rest < size ? BLOCK - s->n_rest : size;
 
-    if (rest > 0)
-        memcpy(tail, bytes + whole, rest);
-    tail[rest] = 0x80;
-    memcpy(tail + tail_size - 8, &bits, sizeof bits);
-    for (size_t i = 0; i < tail_size; i += BLOCK)
-        sha256_block(state, tail + i);
+        memcpy(s->rest + s->n_rest, bytes, n);
+        s->n_rest += n;
+        bytes += n;
+        size -= n;
+        if (s->n_rest < BLOCK)
+            return;
+        sha256_block(s->state, s->rest);
+        s->n_rest = 0;
+    }
+    for (; size >= BLOCK; bytes += BLOCK, size -= BLOCK)
+        sha256_block(s->state, bytes);
+    if (size > 0)
+        memcpy(s->rest, bytes, size);
+    s->n_rest = size;
+}
 
+void sha256_end(Sha256 *s, uint8_t ret_digest[32])
+{
+    uint8_t tail[BLOCK + 8] = {0x80};
+    uint64_t bits = htobe64(s->size * 8);
+    size_t zeros = (2 * BLOCK - 9 - s->n_rest) % BLOCK;
+
+    memcpy(tail + 1 + zeros, &bits, sizeof bits);
+    sha256_add(s, tail, 1 + zeros + sizeof bits);
     for (int i = 0; i < 8; i++) {
-        uint32_t word = htobe32(state[i]);
+        uint32_t word = htobe32(s->state[i]);
 
         memcpy(ret_digest + 4 * i, &word, sizeof word);
     }
+}
+
+void sha256(const void *data, size_t size, uint8_t ret_digest[32])
+{
+    Sha256 s;
+
+    sha256_begin(&s);
+    sha256_add(&s, data, size);
+    sha256_end(&s, ret_digest);
 }

@@ -1,9 +1,11 @@
 #include "engine/base/weights.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/base/files.h"
 #include "engine/base/folder.h"
@@ -26,6 +28,7 @@ struct Weights {
     uint64_t seed;
     NameTable keys, tensors;
     char digest[65];
+    bool bounded;
     char error[WEIGHTS_ERROR_MAX];
 };
 
@@ -457,11 +460,39 @@ bool weights_locate(const Weights *w, const void *data, int *ret_fd, uint64_t *r
     return files_locate(&w->files, data, ret_fd, ret_offset);
 }
 
-static void digest_hex(const void *data, size_t size, char ret_hex[65])
+void weights_bound(Weights *w)
 {
-    uint8_t digest[32];
+    w->bounded = true;
+}
 
-    sha256(data, size, digest);
+/* What was read of a file leaves memory again. */
+static void range_forget(const Weights *w, const char *data, size_t size)
+{
+    uint64_t offset;
+    int fd;
+
+    if (!weights_locate(w, data, &fd, &offset))
+        return;
+    (void)madvise((void *)data, size, MADV_DONTNEED);
+    (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+}
+
+/* data begins on a page when it is a file's. */
+static void digest_hex(const Weights *w, const char *data, size_t size, char ret_hex[65])
+{
+    enum { PIECE = 1 << 20 };
+    uint8_t digest[32];
+    Sha256 s;
+
+    sha256_begin(&s);
+    for (size_t at = 0; at < size; at += PIECE) {
+        size_t n = size - at < PIECE ? size - at : PIECE;
+
+        sha256_add(&s, data + at, n);
+        if (w->bounded)
+            range_forget(w, data + at, n);
+    }
+    sha256_end(&s, digest);
     for (int i = 0; i < 32; i++)
         snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
 }
@@ -480,10 +511,10 @@ static int digest_folder(const Weights *w, char ret_hex[65])
         return -ENOMEM;
     for (size_t i = 0; i < w->n_parts; i++)
         if (w->parts[i].used) {
-            digest_hex(w->parts[i].data, w->parts[i].size, hex);
+            digest_hex(w, w->parts[i].data, w->parts[i].size, hex);
             at += (size_t)sprintf(lines + at, "%s  %s\n", hex, w->parts[i].name);
         }
-    digest_hex(lines, at, ret_hex);
+    digest_hex(w, lines, at, ret_hex);
     return 0;
 }
 
@@ -495,7 +526,7 @@ int weights_digest(Weights *w, char ret_hex[65])
             if (r < 0)
                 return r;
         } else
-            digest_hex(w->parts->data, w->parts->size, w->digest);
+            digest_hex(w, w->parts->data, w->parts->size, w->digest);
     }
     memcpy(ret_hex, w->digest, sizeof w->digest);
     return 0;

@@ -5,12 +5,27 @@
 
 #include "tests/test.h"
 
+/* The same in pieces of growing length, so that they end everywhere in a block. */
+static void pieces_sha256(const char *data, size_t size, uint8_t ret_digest[32])
+{
+    Sha256 s;
+
+    sha256_begin(&s);
+    for (size_t at = 0, n = 0; at < size; at += n) {
+        n = n + 1 < size - at ? n + 1 : size - at;
+        sha256_add(&s, data + at, n);
+    }
+    sha256_end(&s, ret_digest);
+}
+
 static void expect_sha256(const void *data, size_t size, const char *hex)
 {
-    uint8_t digest[32];
+    uint8_t digest[32], pieces[32];
     char text[65];
 
     sha256(data, size, digest);
+    pieces_sha256(data, size, pieces);
+    ASSERT_MEMEQ(pieces, digest, sizeof digest);
     for (int i = 0; i < 32; i++)
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
     ASSERT_STREQ(text, hex);
