@@ -80,8 +80,7 @@ static double progress_rate(const Progress *p, uint64_t now)
     size_t oldest = p->n_samples > PROGRESS_SAMPLES ? p->n_samples % PROGRESS_SAMPLES : 0;
     uint64_t msec = now - p->samples[oldest].msec;
 
-    return msec < SAMPLE_MSEC ? 0
-                              : (double)(p->done - p->samples[oldest].done) * 1000 / (double)msec;
+    return msec < DRAW_MSEC ? 0 : (double)(p->done - p->samples[oldest].done) * 1000 / (double)msec;
 }
 
 static void progress_draw(Progress *p)

@@ -255,15 +255,17 @@ class Terminal(Case):
         return Screen(self.ctl_command(*args), answers, {"TERM": "xterm-256color", **environment})
 
     def test_progress_bar(self):
-        for i in range(200):
-            self.copy("shapes.jpg", f"{i:03}.jpg")
+        for i in range(1000):
+            os.link(self.copy("shapes.jpg") if i == 0 else self.path("shapes.jpg"),
+                    self.path(f"{i:03}.jpg"))
+        os.remove(self.path("shapes.jpg"))
         with open(self.path("100b.jpg"), "wb") as file:
             file.write(b"x")
         screen = self.screen("index", self.folder)
         seen = screen.read()
         self.assertEqual(screen.close(), 1)
-        self.assertRegex(seen, rb"\r\x1b\[K\[#+\.+\] \d+/201 +\d+%  [0-9.]+/s  0:0\d left")
-        self.assertTrue(seen.endswith(b"200 added, 0 unchanged, 0 removed, 1 failed\r\n"), seen[-200:])
+        self.assertRegex(seen, rb"\r\x1b\[K\[#+\.+\] \d+/1001 +\d+%  [0-9.]+/s  \d:\d\d left")
+        self.assertTrue(seen.endswith(b"1000 added, 0 unchanged, 0 removed, 1 failed\r\n"), seen[-200:])
         # A line for the failure, on a line of its own.
         self.assertRegex(seen, rb"\r\x1b\[Kperceptctl: \S+/100b.jpg: no picture")
         _, errors = self.ctl("index", self.folder, status=1)
