@@ -209,6 +209,32 @@ static void test_full(void)
     fusion_close(&f);
 }
 
+/* What a collection knows of an image stands as the image itself would begin. */
+static void test_hits(void)
+{
+    Fusion f = fusion_open(&(SensesOptions){0});
+    const TokenizerSpecial *special = tokenizer_special(f.tokenizer);
+    float v[SPACE_LENGTH];
+    Encoded e = image_encode(&f);
+    Prompt whole, p;
+
+    ASSERT_OK(space_project(f.space, &e, v));
+    ASSERT_OK(prompt_init(&whole, f.splice, 100));
+    ASSERT_OK(splice_media(f.splice, &whole, &e, v));
+    ASSERT_OK(prompt_init(&p, f.splice, 5));
+    ASSERT_OK(splice_vector(f.splice, &p, MODALITY_IMAGE, v));
+    ASSERT_EQ(p.n, 2);
+    ASSERT_MEMEQ(p.rows, whole.rows, 2 * D * sizeof *p.rows);
+    ASSERT_OK(splice_vector(f.splice, &p, MODALITY_AUDIO, v));
+    row_is_token(&f, &p, 2, special->audio);
+    ASSERT_MEMEQ(p.rows + 3 * D, whole.rows + D, D * sizeof *p.rows);
+    ASSERT_ERROR(splice_vector(f.splice, &p, MODALITY_IMAGE, v), E2BIG);
+    ASSERT_EQ(p.n, 4);
+    prompt_deinit(&whole, f.splice);
+    prompt_deinit(&p, f.splice);
+    fusion_close(&f);
+}
+
 static void test_questions(void)
 {
     Fusion f = fusion_open(&(SensesOptions){0});
@@ -288,6 +314,7 @@ int main(void)
     RUN(test_project);
     RUN(test_order);
     RUN(test_full);
+    RUN(test_hits);
     RUN(test_questions);
     RUN(test_refused_files);
     return 0;
