@@ -5,9 +5,9 @@
  *     make-moe OUT [PRESET [TYPE [SKEW [SEED]]]]
  *
  * PRESET: A (1.3 billion parameters, 0.23 read for a token), or tiny, for tests. TYPE: q8_0,
- * q4_0 or f16. SKEW: how unlike the use of experts is. Tokens share a direction, and the router prefers the
- * experts of a layer in an order of their own: the logit of the r-th falls by SKEW * ln r, beside
- * noise of about 1. 0: all are used alike.
+ * q4_0 or f16. SKEW: how unlike the use of experts is. Tokens share a direction, and the router
+ * prefers the experts of a layer in an order of their own: the logit of the r-th falls by
+ * SKEW * ln r, beside noise of about 1. 0: all are used alike.
  */
 
 #include <errno.h>
