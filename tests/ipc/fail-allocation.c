@@ -84,7 +84,8 @@ EXPORT int posix_memalign(void **ret, size_t alignment, size_t size)
     return 0;
 }
 
-/* The C library's name service follows a null pointer when it gets no memory: nothing fails there. */
+/* The C library's name service follows a null pointer when it gets no memory: nothing fails
+ * there. */
 EXPORT struct group *getgrnam(const char *name)
 {
     struct group *(*next)(const char *) =
