@@ -112,7 +112,7 @@ static const struct {
     {"Model", "Cache", "yes or no", set_cache},
     {"Model", "IdleUnloadSec", "a number from 0 to 604800", set_idle_unload},
     {"Engine", "Threads", "a number from 0 to 256", set_threads},
-    {"Engine", "Cpu", "native, plain, avx2, avx512 or avx512vnni", set_cpu},
+    {"Engine", "Cpu", "native, plain, avx2, avx512, avx512vnni or avx512bf16", set_cpu},
     {"Engine", "MemoryBudget", "a size as 500M or 2G, or 0", set_memory_budget},
     {"Answers", "MaxTokens", "a number from 1 to 1024", set_max_tokens},
     {"Log", "Level", "error, warning, notice, info or debug", set_log_level},

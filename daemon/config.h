@@ -11,7 +11,7 @@
  *     IdleUnloadSec=300      seconds without a call until the weights are let go; 0: never
  *     [Engine]
  *     Threads=0              0: as many as the process may use
- *     Cpu=native             or plain, avx2, avx512, avx512vnni
+ *     Cpu=native             or plain, avx2, avx512, avx512vnni, avx512bf16
  *     MemoryBudget=0         bytes of weights and buffers, K, M, G, T allowed; 0: no limit
  *     [Answers]
  *     MaxTokens=256          where a question says nothing
