@@ -223,13 +223,15 @@ static void bench_shapes(const Kernels *k, ProductFunc func, DType dtype, Rate r
                 bench_one(k, func, dtype, rate, shapes[i].outs, shapes[i].width, rows[j]);
 }
 
-/* An expert of a larger model, for one row, a few clients, and what a prompt sends to it. */
+/* An expert of a larger model, for one row, a few clients, and what a prompt sends to it; and so
+ * many of them for one row that no cache holds them. */
 static void bench_expert(const Kernels *k, ProductFunc func, DType dtype, Rate rate)
 {
     static const size_t rows[] = {1, 4, 16, 64, 256};
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         bench_one(k, func, dtype, rate, 1024, 2048, rows[i]);
+    bench_one(k, func, dtype, rate, 65536, 2048, 1);
 }
 
 static void bench_int8(const Kernels *k)
