@@ -12,13 +12,14 @@ inline_always __m512 dots_add(__m512 sum, __m512i dots, __m512 scales, float sca
 }
 
 /* The rows that come next, as far ahead as one tile: sixteen streams of short rows are more than
- * the hardware follows. Fetching past the last one does no harm. */
+ * the hardware follows. Into the second level of the cache, for the first is as large as a tile.
+ * Fetching past the last one does no harm. */
 inline_always void fetch_ahead(Rows rows, size_t index, size_t group_bytes)
 {
     const uint8_t *next = rows.base + OUTS * (rows.stride + index * group_bytes);
 
     for (size_t i = 0; i < OUTS * group_bytes; i += 64)
-        _mm_prefetch((const char *)next + i, _MM_HINT_T0);
+        _mm_prefetch((const char *)next + i, _MM_HINT_T1);
 }
 
 inline_always void store(const Product *p, size_t j, size_t out, __mmask16 mask, __m512 sum)
