@@ -7,6 +7,8 @@ and the optimizers another. Inputs are copied into fixed buffers before a replay
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 
 
@@ -25,28 +27,30 @@ class GraphedStep:
         for p in parameters:
             p.grad = torch.zeros_like(p)
 
-    def _pass(self, key, inputs) -> dict:
+    def _pass(self, key, inputs, kept: dict) -> None:
         torch._foreach_zero_([p.grad for p in self.parameters])
         out = self.compute(key, inputs)
         out["loss"].backward()
-        return {name: x.detach() for name, x in out.items()}
+        for name, x in out.items():
+            kept[name].copy_(x.detach())
 
     def _capture(self, key, inputs) -> None:
         fixed = [{name: x.clone() for name, x in part.items()} for part in inputs]
+        kept = defaultdict(lambda: torch.zeros((), device=self.parameters[0].device))     # outside of the pool, which the next graph writes over
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             for _ in range(2 if not self.graphs else 1):
-                self._pass(key, fixed)
+                self._pass(key, fixed, kept)
         torch.cuda.current_stream().wait_stream(self.stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
-            out = self._pass(key, fixed)
-        self.graphs[key] = (graph, fixed, out)
+            self._pass(key, fixed, kept)
+        self.graphs[key] = (graph, fixed, kept)
 
     def run(self, key, inputs: list) -> dict:
         if key not in self.graphs:
             self._capture(key, inputs)
-        graph, fixed, out = self.graphs[key]
+        graph, fixed, kept = self.graphs[key]
         for part, source in zip(fixed, inputs):
             for name, x in part.items():
                 x.copy_(source[name])
@@ -58,4 +62,4 @@ class GraphedStep:
                 self.update()
         else:
             self.update_graph.replay()
-        return out
+        return kept

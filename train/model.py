@@ -98,6 +98,16 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
 
 
+def gated_heads(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scaled q, k and v [B, G, T, dh] with eight more dimensions, in two of which a key's log gate [B, G, T] is added to its scores."""
+    log_g = torch.where(g > 0, g.clamp_min(1e-20).log(), NEVER)
+    hi = log_g.to(v.dtype)
+    lo = (log_g - hi.float()).to(v.dtype)
+    one = torch.ones_like(hi)
+    more = lambda x, a, b: torch.cat([x.to(v.dtype), a.unsqueeze(-1), b.unsqueeze(-1), torch.zeros_like(v[..., :6])], dim=-1)
+    return more(q / math.sqrt(q.shape[-1]), one, one), more(k, hi, lo), torch.cat([v, torch.zeros_like(v[..., :8])], dim=-1)
+
+
 class Matrix(nn.Module):
     """y = x Wᵀ with W [..., out, in]; may carry a low-rank adapter and fake its quantisation."""
 
@@ -343,14 +353,7 @@ class DecoderLayer(nn.Module):
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         g = g.transpose(1, 2)                                                     # [B, G, T]
         if self.training:
-            log_g = torch.where(g > 0, g.clamp_min(1e-20).log(), NEVER)
-            hi = log_g.to(v.dtype)
-            lo = (log_g - hi.float()).to(v.dtype)
-            pad = torch.zeros(*hi.shape, 6, device=g.device, dtype=v.dtype)
-            one = torch.ones_like(hi)
-            q = torch.cat([(q / math.sqrt(c.head_dim)).to(v.dtype), one.unsqueeze(-1), one.unsqueeze(-1), pad], dim=-1)
-            k = torch.cat([k.to(v.dtype), hi.unsqueeze(-1), lo.unsqueeze(-1), pad], dim=-1)
-            v = torch.cat([v, torch.zeros(*hi.shape, 8, device=g.device, dtype=v.dtype)], dim=-1)
+            q, k, v = gated_heads(q, k, v, g)
             a = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)[..., : c.head_dim]
             return a.transpose(1, 2)
         t = q.shape[2]

@@ -37,7 +37,7 @@ class Kind:
 
 KINDS = [
     Kind("image", "square", 4.0, 128, 100_000),
-    Kind("image", "line", 2.4, 128, 100_000),
+    Kind("image", "line", 5.0, 128, 150_000),
     Kind("image", "wide", 0.8, 96, 24_000),
     Kind("image", "tall", 0.6, 96, 20_000),
     Kind("image", "small", 0.8, 128, 40_000),

@@ -26,20 +26,22 @@ import torch.nn.functional as F
 
 from train import fronts
 from train import tokenizer as tk
-from train.model import Config, Matrix, Percept, q8_blocks
+from train import model as reference
 from train.graphs import GraphedStep
+from train.model import Config, Density, Matrix, Percept, Router, q8_blocks
 from train.optimizer import Muon
 from train.pools import KINDS, TEXT_TOKENS, Encoder, Pools, make_chunk
 
 STAGE_ENDS = (0.2, 0.86, 1.0)
-GOAL_HEADS, GOAL_EXPERTS = 0.22, 2.0
+GOAL_HEADS, GOAL_EXPERTS = 0.25, 2.5            # with the always-on parts about a tenth of the decoder's parameters
 SHIFT = 0.5                                    # effort +-1 is a shift of +-0.5
 GRIDS = {"square": (8, 8), "line": (2, 16), "wide": (6, 10), "tall": (10, 6), "small": (4, 4), "detail": (16, 16)}
-# kind, shape, batch, weight: one image batch and one audio batch a step, a spoken and a text batch at times
-IMAGE_BATCHES = [("square", 192, 0.5), ("line", 224, 0.22), ("wide", 192, 0.07), ("tall", 192, 0.05), ("small", 224, 0.06), ("detail", 48, 0.1)]
-AUDIO_BATCHES = [(1.28, 160, 0.3), (2.56, 128, 0.45), (3.84, 96, 0.25)]
-SPOKEN_BATCHES = [("square", 64, 0.7), ("line", 80, 0.3)]
-TEXT_BATCH = 32
+# Examples of a step by kind and shape. A step shows one scene, whose prompts are of about equal length; each scene is captured apart, so they are few.
+BATCHES = {("image", "square"): 224, ("image", "line"): 352, ("image", "wide"): 192, ("image", "tall"): 192, ("image", "small"): 224, ("image", "detail"): 48,
+           ("audio", 1.28): 128, ("audio", 2.56): 96, ("audio", 3.84): 80, ("spoken", "square"): 56, ("spoken", "line"): 64, ("text", None): 32}
+# shapes of image, audio and spoken part, and how often
+SCENES = [("square", 2.56, "square", 0.32), ("square", 3.84, "square", 0.06), ("square", 1.28, "line", 0.04), ("line", 1.28, "line", 0.32), ("line", 2.56, "line", 0.08),
+          ("line", 3.84, "square", 0.05), ("wide", 2.56, "square", 0.06), ("tall", 2.56, "square", 0.04), ("small", 1.28, "square", 0.05), ("detail", 3.84, "square", 0.08)]
 IGNORED = -100
 LONG = 200                                     # prompts of more rows are decoded apart
 CUTS = (0, 7, 3, 12, 5)                         # frames off the end of a clip
@@ -125,8 +127,8 @@ def prompt_rows(model: Percept, media: list[tuple], ids: torch.Tensor, parts: st
 class Sparsity:
     """Adaptive L1 on the gates (ReLU routing, arXiv 2412.14711): weights rise while activity is above the target."""
 
-    def __init__(self, device):
-        self.weights = torch.full((2,), 1e-4, device=device)     # of the heads and of the experts
+    def __init__(self, device, weights: list | None = None):
+        self.weights = torch.tensor(weights or [1e-4, 1e-4], device=device)      # of the heads and of the experts
         self.sums = torch.zeros(3, device=device)
         self.heads = self.experts = 0.0
 
@@ -344,14 +346,31 @@ def unpacked_state(state: dict) -> dict:
     return {k: (x[1].float() * x[2].float()).reshape(x[0]) if isinstance(x, tuple) else x for k, x in state.items()}
 
 
+def start_from(model: Percept, state: dict, new_routers: bool) -> dict:
+    """Trained weights, if asked under new routers: a gate that was closed everywhere has no gradient and would stay closed."""
+    if not new_routers:
+        return state
+    routers = {f"{n}." for n, m in model.named_modules() if isinstance(m, (Router, Density))}
+    fresh = model.state_dict()
+    return {k: fresh[k] if k.startswith(tuple(routers)) else x for k, x in state.items()}
+
+
+def fuse() -> None:
+    """Compiles the elementwise parts, which are bound by the device's memory: every pass over the experts' rows is dear."""
+    torch._dynamo.config.recompile_limit = 64
+    for name in ("rms", "rotate", "swish_mul", "expert_mix", "gated_heads", "fake_q8"):
+        setattr(reference, name, torch.compile(getattr(reference, name), dynamic=True))
+
+
 class Run:
     def __init__(self, args, pools: Pools, validation: Validation, device):
         self.args, self.pools, self.validation, self.device = args, pools, validation, device
         torch.manual_seed(args.seed)
         self.model = Percept(Config(routing=args.arm)).to(device)
         if args.init:
-            self.model.load_state_dict(unpacked_state(torch.load(args.init, map_location=device, weights_only=False)["model"]))
-        self.sparsity = Sparsity(device)
+            trained = torch.load(args.init, map_location=device, weights_only=False)
+            self.model.load_state_dict(start_from(self.model, unpacked_state(trained["model"]), args.new_routers))
+        self.sparsity = Sparsity(device, trained.get("l1") if args.init and not args.new_routers else None)
         self.rng = np.random.default_rng(args.seed)
         self.stage, self.step, self.elapsed = 1, 0, 0.0
         self.log = open(os.path.join(args.out, f"log-{args.arm}.jsonl"), "a", buffering=1)
@@ -369,7 +388,7 @@ class Run:
 
     def compute(self, key: tuple, batches: list[dict]) -> dict:
         what, shapes = key
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
             return step_loss(self.model, [Part(kind, shape, batch) for (kind, shape), batch in zip(shapes, batches)], self.stage, self.sparsity, what)
 
     def update(self) -> None:
@@ -382,21 +401,13 @@ class Run:
         self.log.write(line + "\n")
         print(line, flush=True)
 
-    def draw(self, table: list):
-        p = np.array([t[2] for t in table])
-        return self.sized(table[int(self.rng.choice(len(table), p=p / p.sum()))][0], table)
-
-    def sized(self, shape, table: list):
-        return shape, max(2, int(next(n for s, n, _ in table if s == shape) * self.args.batch_scale))
-
     def drawn(self) -> tuple[tuple, list[dict]]:
-        """The key of a step (what is shown, kinds and shapes) and its batches. Less usual prompts are drawn for one pair of shapes only: each key is a graph."""
-        what = list(WHATS)[int(self.rng.choice(len(WHATS), p=list(WHATS.values())))]
-        rows = [("image", *self.draw(IMAGE_BATCHES)), ("audio", *self.draw(AUDIO_BATCHES)), ("spoken", *self.draw(SPOKEN_BATCHES))]
-        if what != "both":
-            rows = [("image", *self.sized("square", IMAGE_BATCHES)), ("audio", *self.sized(2.56, AUDIO_BATCHES)), ("spoken", *self.sized("square", SPOKEN_BATCHES))]
-        rows.append(("text", None, max(2, int(TEXT_BATCH * self.args.batch_scale))))
-        return (what, tuple((kind, shape) for kind, shape, _ in rows)), [self.pools.ring(kind, shape).draw(n) for kind, shape, n in rows]
+        """The key of a step (what is shown, kinds and shapes) and its batches. Less usual prompts are drawn for the first scene only: each key is a graph."""
+        pick = lambda weights: int(self.rng.choice(len(weights), p=np.array(weights) / sum(weights)))
+        what = list(WHATS)[pick(list(WHATS.values()))]
+        scene = self.args.scenes[pick([s[-1] for s in self.args.scenes]) if what == "both" else 0]
+        shapes = (("image", scene[0]), ("audio", scene[1]), ("spoken", scene[2]), ("text", None))
+        return (what, shapes), [self.pools.ring(*s).draw(max(2, int(BATCHES[s] * self.args.batch_scale))) for s in shapes]
 
     def advance(self, progress: float) -> None:
         """One optimizer step."""
@@ -430,15 +441,14 @@ class Run:
         self.note(event="stage")
 
     def progress(self) -> float:
-        if self.args.steps:
-            return self.step / self.args.steps
-        return self.elapsed / (60 * self.args.minutes)
+        done = self.step / self.args.steps if self.args.steps else self.elapsed / (60 * self.args.minutes)
+        return self.args.begin + (1 - self.args.begin) * done
 
     def train(self) -> None:
         began, before = time.monotonic(), self.elapsed
         saved = scored = time.monotonic()
         while (progress := self.progress()) < 1:
-            if progress >= STAGE_ENDS[self.stage - 1]:
+            while progress >= STAGE_ENDS[self.stage - 1]:
                 self.enter_stage(self.stage + 1)
             if not self.args.no_curriculum:
                 self.pools.difficulty.value = min(1.0, 0.15 + 0.85 * progress / 0.27)
@@ -458,9 +468,12 @@ class Run:
             if isinstance(m, Matrix):
                 m.merge_lora()
         path = os.path.join(self.args.out, f"final-{self.args.arm}.pt")
-        torch.save({"config": dataclasses.asdict(self.model.c), "model": packed_state(self.model), "steps": self.step}, path + ".tmp")
+        torch.save({"config": dataclasses.asdict(self.model.c), "model": packed_state(self.model), "steps": self.step, "l1": self.sparsity.weights.tolist()}, path + ".tmp")
         os.replace(path + ".tmp", path)
         self.note(event="final", score=self.validation.score(self.model))
+
+    def report(self) -> None:
+        """What the finished model answers at other efforts, and without parts of what it is shown."""
         if self.args.arm == "routed":
             for shift in (-0.5, 0.5):
                 self.note(event="effort", shift=shift, score=self.validation.score(self.model, shift))
@@ -500,7 +513,7 @@ def main() -> None:
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--lr", type=float, default=1.2e-3)
     p.add_argument("--arm", default="routed", choices=["routed", "dense", "static"])
-    p.add_argument("--compare", type=float, default=0.0, help="afterwards: each arm for this share of the main run's steps")
+    p.add_argument("--compare", type=float, default=0.0, help="afterwards: each arm for this share of the main run's steps, with half of its batches and two of its scenes")
     p.add_argument("--batch-scale", type=float, default=1.0)
     p.add_argument("--pool-scale", type=float, default=1.0)
     p.add_argument("--fill", type=int, default=2000, help="examples of every kind before the first step")
@@ -508,10 +521,13 @@ def main() -> None:
     p.add_argument("--score-every", type=float, default=120.0)
     p.add_argument("--log-every", type=int, default=100)
     p.add_argument("--no-curriculum", action="store_true")
-    p.add_argument("--eager", action="store_true", help="no CUDA graphs")
+    p.add_argument("--eager", action="store_true", help="neither compiled functions nor CUDA graphs")
     p.add_argument("--init", help="weights to begin with: a final-*.pt, or what train.export --unpack makes of a shipped file")
+    p.add_argument("--new-routers", action="store_true", help="with --init: begin with open gates")
+    p.add_argument("--begin", type=float, default=0.0, help="where in the schedule to begin, such as 0.5 for more of stages 2 and 3 after --init")
     p.add_argument("--resume", action="store_true", help="go on with the state in --out")
     args = p.parse_args()
+    args.scenes = SCENES
     os.makedirs(args.out, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -521,6 +537,8 @@ def main() -> None:
     began = time.monotonic()
     validation = Validation(args.tokenizer, args.validation)
     torch.set_float32_matmul_precision("high")
+    if device.type == "cuda" and not args.eager:
+        fuse()
     validation.to(device)
     pools.start(device)
     print(f"validation after {time.monotonic() - began:.1f} s", flush=True)
@@ -531,12 +549,14 @@ def main() -> None:
     if args.resume:
         run.resume()
     run.train()
+    run.report()
     if args.compare:
         steps, names = int(run.step * args.compare), ["routed", "dense", "static"]
         del run
         torch.cuda.empty_cache()
         for arm in names:
-            again = argparse.Namespace(**{**vars(args), "arm": arm, "steps": steps, "out": os.path.join(args.out, "compare"), "no_curriculum": True, "score_every": 1e9, "init": None})
+            again = argparse.Namespace(**{**vars(args), "arm": arm, "steps": steps, "out": os.path.join(args.out, "compare"), "no_curriculum": True, "score_every": 1e9, "init": None, "begin": 0.0,
+                                           "batch_scale": args.batch_scale / 2, "scenes": [SCENES[0], SCENES[3]]})
             os.makedirs(again.out, exist_ok=True)
             Run(again, pools, validation, device).train()
     pools.close()

@@ -1,4 +1,4 @@
-"""What is asked and said about sounds: templates with paraphrases, one in six of them kept for tests."""
+"""What is asked and said about sounds: templates with paraphrases, one in six of them kept for tests, and more wordings for training."""
 
 from __future__ import annotations
 
@@ -97,6 +97,77 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What number is said?", "Which number do you hear?", "What is the number?", "Which number is spoken?",
         "Name the number.", "What number does the speaker say?"),
 }
+MORE_QUESTIONS: dict[str, tuple[str, ...]] = {      # for training only: with few wordings a model learns the wordings and not the words
+    "sound.class": (
+        "What noise is this?", "What is the source of this sound?", "Which thing makes this noise?", "What could be making this sound?",
+        "What is audible here?", "What is this sound made by?", "Say what makes this noise.", "What is it that I hear?", "What was that noise?"),
+    "sound.count": (
+        "How many {many} does it have?", "How often do you hear the {many}, in number?", "How many {many} are audible?", "Give the number of {many}.",
+        "How many {many} does this audio contain?", "Tell me how many {many} there are."),
+    "sound.kinds": (
+        "How many kinds of noise are there?", "Give the number of different sounds.", "How many sorts of sound are audible?",
+        "How many distinct sounds does this have?", "Tell me how many kinds of sound there are."),
+    "sound.first": (
+        "With what does this begin?", "What does it start with?", "What is heard at the beginning?", "Name the first sound.",
+        "What does the audio start with?"),
+    "sound.last": (
+        "With what does this end?", "What does it finish with?", "What is heard at the end?", "Name the last sound.", "What does the audio close with?"),
+    "sound.after": ("What is heard after {the}?", "Once {the} is over, what follows?", "Name the sound that follows {the}.", "{the}: what comes next?"),
+    "sound.before": (
+        "What is heard before {the}?", "Name the sound that precedes {the}.", "What came just before {the}?", "What leads up to {the}?"),
+    "sound.order": (
+        "Is {the} first and {other} later?", "Does {the} precede {other}?", "Does {other} follow {the}?", "Is it first {the}, then {other}?",
+        "Yes or no: is {the} before {other}?", "Does {other} come after {the}?"),
+    "sound.exists": (
+        "Does this have {one}?", "Yes or no: is {one} heard?", "Does one hear {one}?", "Is there {one} in the audio?", "Is {one} heard here?",
+        "Can you make out {one}?", "Is {one} part of this?", "Is {one} to be heard?", "Did you hear {one}?", "Was there {one}?"),
+    "sound.pitch": ("Of what pitch is {the}: high or low?", "High or low: what is {the}?", "Say whether {the} is high or low.", "Would you call {the} high or low?"),
+    "sound.loudness": (
+        "Loud or quiet?", "Is it loud or quiet?", "Say whether this is loud or quiet.", "Is the audio loud or quiet?", "How strong is the sound, loud or quiet?"),
+    "sound.louder": (
+        "Which has the greater volume, {the} or {other}?", "Which is stronger, {the} or {other}?", "Say which is louder, {the} or {other}.",
+        "Which of the two is louder, {the} or {other}?"),
+    "caption": (
+        "Say what you hear.", "What is in this audio?", "Tell me what is heard, in order.", "Give a caption.", "What can you hear, all of it?",
+        "Describe all that is audible.", "Tell me what happens.", "List what is heard."),
+    "audio.type": (
+        "Speech, music or a sound?", "Say whether this is speech, music or a sound.", "What would you call it: speech, music or a sound?",
+        "Of which kind is it: speech, music or a sound?"),
+    "instrument.class": (
+        "What is playing?", "What instrument is being used?", "Which instrument is played?", "On what is this played?", "What is this music played on?",
+        "Say which instrument plays.", "Which instrument can be heard?", "What instrument makes this music?", "What is the instrument?"),
+    "instrument.motion": (
+        "Rising, falling or the same?", "Say whether the notes are rising, falling or the same.", "Which way do the notes go: rising, falling or the same?",
+        "How does the melody move: rising, falling or the same?"),
+    "instrument.count": (
+        "Give the number of notes.", "How many notes are audible?", "How many notes does it play?", "Tell me how many notes there are.", "How many notes are in this?"),
+    "instrument.exists": (
+        "Yes or no: does {one} play?", "Is {one} heard here?", "Is {one} being played?", "Does this have {one}?", "Did you hear {one}?", "Does {one} take part?",
+        "Is {one} one of the instruments?"),
+    "instrument.first": (
+        "What instrument starts?", "With which instrument does this begin?", "Which instrument is heard first?", "What do you hear first?", "Which instrument opens?"),
+    "instrument.last": (
+        "What instrument ends it?", "With which instrument does this end?", "Which instrument is heard last?", "What do you hear last?", "Which instrument closes?"),
+    "speech.transcribe": (
+        "Put the speech into writing.", "Convert the speech to text.", "What did they say?", "Make text of what is said.", "Type what is said.",
+        "Speech to text.", "Turn what is said into words.", "Write the speech as text.", "Give the words.", "Say what the voice says.",
+        "Which words do you hear?", "What do you hear the voice say?", "Take this down.", "Get me the text."),
+    "speech.command": (
+        "What is the speaker's command?", "What does the voice want?", "What is to be done?", "What should the computer do?", "What must I do?",
+        "Which action is wanted?", "What do they want done?", "What was the order?", "Give me the command.", "What would the speaker like to have done?"),
+    "speech.words": (
+        "Give the number of words.", "How many words does it have?", "Tell me how many words are said.", "How many words are audible?",
+        "Of how many words is the speech?"),
+    "speech.contains": (
+        "Is {word} among the words?", "Yes or no: is {word} said?", "Do the words include {word}?", "Is one of the words {word}?", "Did they say {word}?",
+        "Was {word} said?", "Is there the word {word}?", "Does it contain the word {word}?", "Is {word} heard?"),
+    "speech.first": (
+        "With which word does it start?", "What word is at the beginning?", "What is the word that comes first?", "Say the first word.", "What does it begin with?"),
+    "speech.last": (
+        "With which word does it finish?", "What word is at the close?", "What is the word that comes last?", "Say the last word.", "What does it end with?"),
+    "speech.number": (
+        "Which number is it?", "What number is spoken?", "Say the number.", "Tell me the number.", "Which number does the voice say?"),
+}
 CAPTIONS: dict[str, tuple[str, ...]] = {
     "sound": (
         "{list}", "the sound of {list}", "a recording of {list}", "one hears {list}", "audio of {list}", "the audio has {list}",
@@ -120,6 +191,8 @@ def _of_split(templates: tuple[str, ...], split: str) -> list[str]:
 
 
 _QUESTIONS = {s: {k: _of_split(t, s) for k, t in QUESTIONS.items()} for s in ("train", "test")}
+for _kind, _more in MORE_QUESTIONS.items():
+    _QUESTIONS["train"][_kind] += _more
 _CAPTIONS = {s: {k: _of_split(t, s) for k, t in CAPTIONS.items()} for s in ("train", "test")}
 
 

@@ -1,6 +1,6 @@
 """Words for what the picture generators show: names, plurals, captions and questions.
 
-Every list of templates holds six or more; the last of each six is drawn for test only. The answers
+Every list of templates holds six or more; the last of each six is drawn for test only. MORE_QUESTIONS adds wordings for training. The answers
 are short, plain ASCII, without a full stop.
 """
 
@@ -173,6 +173,27 @@ QUESTIONS = {
         "Write a short description of the image."),
 }
 
+MORE_QUESTIONS = {      # for training only
+    "shape.relative": (
+        "From the {b}, which way is the {a}?", "Which way is the {a} from the {b}: left, right, above or below?", "Relative to the {b}, where is the {a}?",
+        "Is the {a} to the left, to the right, above or below the {b}?", "Where do I find the {a}, seen from the {b}?",
+        "In which direction do I go from the {b} to the {a}?", "Going from the {b} to the {a}, which way do I go?", "Where does the {a} lie, as seen from the {b}?"),
+    "shape.where": ("Where do I find the {what}?", "Where is it: the {what}?", "Say in which part the {what} is.", "What is the place of the {what}?", "Where about is the {what}?"),
+    "shape.side": ("On what side does the {what} lie, left or right?", "Does the {what} lie left or right?", "Is it left or right, the {what}?"),
+    "shape.height": ("Does the {what} lie top or bottom?", "Is it at the top or the bottom, the {what}?", "Is the {what} in the top or the bottom half?"),
+    "shape.fill": ("What is the {what} filled with: solid, striped or outlined?", "Say whether the {what} is solid, striped or outlined.", "Is it solid, striped or outlined, the {what}?"),
+    "shape.largest": ("Which has the largest size?", "What shape has the greatest area?", "Of the shapes, which is the largest?"),
+    "shape.smallest": ("Which has the smallest size?", "What shape has the least area?", "Of the shapes, which is the smallest?"),
+    "shape.arrow": ("Where is the arrow pointing?", "Which way is the arrow pointing?", "Say where the arrow points.", "Where does this arrow point to?"),
+    "shape.next": ("Which object is {rel} the {b}?", "What do I find {rel} the {b}?", "What shape lies {rel} the {b}?"),
+    "shape.relation": ("Is it so that the {a} is {rel} the {b}?", "Does the {a} lie {rel} the {b}?", "Is it right to say the {a} is {rel} the {b}?", "True or not, yes or no: the {a} is {rel} the {b}?"),
+    "sprite.order": ("Is it so that the {a} is {rel} the {b}?", "Does the {a} lie {rel} the {b}?", "Is it right to say the {a} is {rel} the {b}?"),
+    "shape.kind": ("The {colour} one is what shape?", "What is the shape of the {colour} thing?", "Which kind of shape is the {colour} one?"),
+    "window.default": ("Which button does the Return key press?", "What does Enter press?", "Which button is chosen by default?"),
+    "word.letters": ("Of how many letters is the word?", "Give the number of letters.", "Tell me the number of letters in the word."),
+    "caption": ("Give a short description.", "Write what you see.", "Tell me what the image shows.", "Describe the image in short."),
+}
+
 CAPTIONS = {
     "shape": (
         "{x}", "{x}", "a picture of {x}", "the picture shows {x}", "I see {x}", "an image showing {x}"),
@@ -193,7 +214,7 @@ def usable(templates, split: str):
     return templates if split == "test" else [t for i, t in enumerate(templates) if i % 6 != 5]
 
 
-_usable = {(kind, "train"): usable(t, "train") for kind, t in QUESTIONS.items()}
+_usable = {(kind, "train"): [*usable(t, "train"), *MORE_QUESTIONS.get(kind, ())] for kind, t in QUESTIONS.items()}
 _held_out = {kind: [t for i, t in enumerate(templates) if i % 6 == 5] for kind, templates in QUESTIONS.items()}
 _captions = {kind: usable(t, "train") for kind, t in CAPTIONS.items()}
 
