@@ -13,7 +13,8 @@
 #include "encoders/encoder.h"
 
 #define SETTLE_USEC 200000 /* a package brings several files */
-#define EVENTS      (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR)
+
+#define EVENTS (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR)
 
 /* file says whether it is the one that the digest is of. */
 typedef struct Entry {

@@ -7,7 +7,7 @@
  *     [Model]
  *     Name=percept-spark     file name in the model folders, without .gguf, or a path
  *     Precision=int8         int8 or f32
- *     Cache=yes              vectors are kept, for when the same user hands in the same again; or no
+ *     Cache=yes              keep vectors for when the same user hands in the same again; or no
  *     IdleUnloadSec=300      seconds without a call until the weights are let go; 0: never
  *     [Engine]
  *     Threads=0              0: as many as the process may use

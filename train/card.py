@@ -65,13 +65,22 @@ def routing(sets: dict, info: dict) -> list[str]:
 
 
 def training(lines: list[dict]) -> list[str]:
-    final = next((x for x in reversed(lines) if x.get("event") == "final" and x["arm"] == "routed"), None)
-    if final is None:
+    mine = [x for x in lines if x.get("arm") == "routed"]
+    if not mine:
         return ["No training log was given."]
-    stages = [x for x in lines if x.get("event") == "stage" and x["arm"] == "routed"]
-    out = [f"{final['step']} steps in {final['seconds'] / 60:.1f} minutes on one GPU; stages began at steps 0, " + ", ".join(str(x["step"]) for x in stages) + ".", ""]
-    ablations = [x for x in lines if x.get("event") == "ablation" and x["arm"] == "routed"]
-    if ablations:
+    last = mine[-1]
+    stages = [x for x in mine if x.get("event") == "stage"]
+    out = [f"{last['step']} steps in {last['seconds'] / 60:.1f} minutes on one GPU; stages began at steps 0, " + ", ".join(str(x["step"]) for x in stages) + "."]
+    begun = next((x for x in lines if x.get("event") == "begun"), None)
+    if begun:
+        out.append(f"They began with the encoders and matrices of a model of {begun['steps']} steps, and with new routers.")
+    wordings = [x for x in lines if x.get("event") == "wordings"]
+    if wordings:
+        out.append(f"Then {wordings[-1]['step']} steps of `train.wordings` in {wordings[-1]['seconds'] / 60:.1f} minutes on two CPU cores.")
+    out.append("")
+    final = next((x for x in reversed(mine) if x.get("event") == "final"), None)
+    ablations = [x for x in mine if x.get("event") == "ablation"]
+    if final and ablations:
         asked = ["shape.count", "shape.colour", "sprite.name", "sound.class", "speech.transcribe"]
         out += ["What the decoder receives of a medium, and what it then answers (% exact, in the trainer):", "",
                 "| | " + " | ".join(f"`{k}`" for k in asked) + " |", "|-|" + "-|" * len(asked)]
@@ -108,5 +117,6 @@ if __name__ == "__main__":
         scores = json.load(f)
     with open(sys.argv[2]) as f:
         lines = [json.loads(line) for line in f]
+    text = card(scores, lines)
     with open(sys.argv[3], "w") as f:
-        f.write(card(scores, lines))
+        f.write(text)

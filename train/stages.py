@@ -376,6 +376,8 @@ class Run:
         self.log = open(os.path.join(args.out, f"log-{args.arm}.jsonl"), "a", buffering=1)
         self.lr = torch.tensor(args.lr, device=device)
         self.model.train()
+        if args.init:
+            self.note(event="begun", steps=trained["steps"])
         self.begin()
 
     def begin(self) -> None:

@@ -10,7 +10,7 @@ import sys
 
 run, helper, model, folder = sys.argv[1:5]
 LEAST_PROMPTS = 200
-LEAST_INT8 = 0.955
+LEAST_INT8 = 0.98
 
 
 def answers(prompts, precision):
