@@ -206,7 +206,7 @@ static int read_temperature(DBusMessageIter *iter, const ServerFacts *facts, Wor
                             Failure *failure)
 {
     (void)facts;
-    return get_number(iter, "temperature", 0, 4, &args->options.temperature, failure);
+    return get_number(iter, "temperature", 0, 100, &args->options.temperature, failure);
 }
 
 static int read_top_p(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,

@@ -33,7 +33,7 @@ ADMIN_EVERY = 10  # samples between two loads of the model
 COLLECTION = NAME + ".Collection"
 
 WORDS = "red blue green circle square bird rain door knock music page search moon three seven".split()
-LONG = {"max_tokens": dbus.UInt32(500), "temperature": 4.0}
+LONG = {"max_tokens": dbus.UInt32(500), "temperature": 100.0}
 
 
 class Gate:

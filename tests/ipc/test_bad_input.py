@@ -161,7 +161,7 @@ class Calls(DaemonTest):
         self.eventually(lambda: self.client.property("QueueDepth") == 0)
 
     def test_client_leaves_its_stream(self):
-        request = self.client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=2.0,
+        request = self.client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=100.0,
                                   seed=dbus.UInt64(5))
         stream = request.stream()
         self.assertTrue(stream.frame())

@@ -204,7 +204,7 @@ class Life(ServiceTest):
 
         # One that is cancelled while it is read again is as it was.
         self.eventually(lambda: client.property("State") == "unloaded")
-        request = sessions[1].ask("Tell me more.", max_tokens=dbus.UInt32(1000), temperature=4.0)
+        request = sessions[1].ask("Tell me more.", max_tokens=dbus.UInt32(1000), temperature=100.0)
         request.cancel()
         self.refused("Cancelled", request.wait)
         self.assertEqual(sessions[1].ask("Hm?", max_tokens=dbus.UInt32(12)).text(),
@@ -292,12 +292,12 @@ class Life(ServiceTest):
         self.start(self.model_option())
         self.until("READY")
         client = self.client_of_ours()
-        short = client.ask("Tell me all.", temperature=3.0).wait()["info"]["tokens"]
+        short = client.ask("Tell me all.", temperature=100.0).wait()["info"]["tokens"]
         self.configure("[Answers]\nMaxTokens=60\n[Engine]\nThreads=1\n")
         self.service.send_signal(signal.SIGHUP)
         self.until("RELOADING")
         self.until("READY")
-        result = client.ask("Tell me all.", temperature=3.0).wait()
+        result = client.ask("Tell me all.", temperature=100.0).wait()
         self.assertGreaterEqual(result["info"]["tokens"], short)
         self.assertIn("1 thread", result["info"]["backend"], "the model was opened anew")
         self.service.terminate()
@@ -327,7 +327,7 @@ class Life(ServiceTest):
         self.start(self.model_option(), WATCHDOG_USEC="400000")
         self.until("READY")
         request = self.client_of_ours().ask("Tell me all.", max_tokens=dbus.UInt32(1000),
-                                            temperature=3.0, seed=dbus.UInt64(3))
+                                            temperature=100.0, seed=dbus.UInt64(3))
         for _ in range(3):
             self.until("WATCHDOG")
         request.release()
@@ -338,7 +338,7 @@ class Life(ServiceTest):
         self.start(self.model_option())
         self.until("READY")
         client = self.client_of_ours()
-        requests = [client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=3.0,
+        requests = [client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=100.0,
                                seed=dbus.UInt64(n)) for n in range(12)]
         streams = [request.stream() for request in requests]
         streams[0].frame()
@@ -377,7 +377,7 @@ class Life(ServiceTest):
         self.until("READY")
         client = self.client_of_ours()
         for n in range(4):
-            client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=3.0,
+            client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=100.0,
                        seed=dbus.UInt64(n))
         self.bus.close()
         self.assertIn("The bus has gone", self.end(1))

@@ -42,7 +42,7 @@ def embed_call():
 
 def ask_call():
     return jeepney.new_method_call(ADDRESS, "Ask", "sa(hs)a{sv}", (
-        "Tell me all.", [], {"max_tokens": ("u", 200), "temperature": ("d", 4.0)}))
+        "Tell me all.", [], {"max_tokens": ("u", 200), "temperature": ("d", 100.0)}))
 
 
 def outcome(message):
@@ -155,7 +155,7 @@ class Load(UsersTest):
         self.assertLess(refused, sent + 2)
 
     def slow_readers(self, client):
-        streams = [client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=4.0, seed=dbus.UInt64(i)).stream()
+        streams = [client.ask("Tell me all.", max_tokens=dbus.UInt32(1000), temperature=100.0, seed=dbus.UInt64(i)).stream()
                    for i in range(12)]
         yield len(streams)
         ends = [stream.frames()[-1][0] for stream in streams]

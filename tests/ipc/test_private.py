@@ -20,7 +20,7 @@ from test_users import ALICE, BOB, UsersTest
 
 SECRETS = ("aubergine", "quince", "gooseberry", "medlar", "damson", "rhubarb")
 MODELS = PATH + "/models"
-LONG = {"max_tokens": dbus.UInt32(1000), "temperature": 4.0}
+LONG = {"max_tokens": dbus.UInt32(1000), "temperature": 100.0}
 
 
 def private_life(client):

@@ -13,7 +13,7 @@ from fixture import SESSION
 from service import DaemonTest, Paths
 
 
-LONG = {"temperature": 4.0, "max_tokens": dbus.UInt32(1000)}  # hardly ever stops by itself
+LONG = {"temperature": 100.0, "max_tokens": dbus.UInt32(1000)}  # hardly ever stops by itself
 
 
 class Sessions(DaemonTest):

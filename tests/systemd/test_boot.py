@@ -34,7 +34,7 @@ import dbus.lowlevel
 
 NAME = "org.perceptd.Percept1"
 bus = dbus.SystemBus()
-options = {"max_tokens": dbus.UInt32(1000), "temperature": 4.0, "effort": 1.0}
+options = {"max_tokens": dbus.UInt32(1000), "temperature": 100.0, "effort": 1.0}
 
 
 def send(path, interface, member, signature="", *args):
