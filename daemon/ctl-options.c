@@ -134,7 +134,7 @@ static int apply_number(CtlOptions *o, int c, const char *text)
     case OPTION_EFFORT:
         return number("effort", text, -1, 1, &o->ask.effort);
     case OPTION_TEMPERATURE:
-        return number("temperature", text, 0, 4, &o->ask.temperature);
+        return number("temperature", text, 0, 100, &o->ask.temperature);
     case OPTION_MAX_TOKENS:
         r = whole("max-tokens", text, 1, 1024, &value);
         o->ask.max_tokens = (uint32_t)value;
