@@ -43,27 +43,15 @@ static int fail_read(int r, ClientError *e)
 int client_open_collection(Client *c, const char *name, char ret_path[CLIENT_PATH_MAX],
                            ClientError *ret_error)
 {
-    DBusMessage *reply;
-    const char *path;
     Writer w;
     DBusMessage *call = client_call_new(PERCEPT_PATH, PERCEPT_MANAGER, "OpenCollection", &w);
-    int r;
 
     if (!call)
         return client_fail_memory(ret_error);
     writer_string(&w, name);
     writer_open(&w, DBUS_TYPE_ARRAY, "{sv}");
     writer_close(&w);
-    r = client_call_send(c, call, &w, "o", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
-    if (r < 0)
-        return r;
-    (void)dbus_message_get_args(reply, NULL, DBUS_TYPE_OBJECT_PATH, &path, DBUS_TYPE_INVALID);
-    if (strlen(path) < CLIENT_PATH_MAX)
-        strcpy(ret_path, path);
-    else
-        r = client_fail_reply(ret_error);
-    dbus_message_unref(reply);
-    return r;
+    return client_call_path(c, call, &w, ret_path, ret_error);
 }
 
 /* Of the dictionary that iter stands on; NULL where there is none of this type. */

@@ -35,3 +35,6 @@ int client_call_end(DBusPendingCall *pending, const char *signature, DBusMessage
 /* Both at once. */
 int client_call_send(Client *c, DBusMessage *call, Writer *w, const char *signature, int timeout,
                      DBusMessage **ret_reply, ClientError *ret_error);
+/* A call that is answered by an object's path. */
+int client_call_path(Client *c, DBusMessage *call, Writer *w, char ret_path[CLIENT_PATH_MAX],
+                     ClientError *ret_error);

@@ -181,6 +181,24 @@ int client_call_send(Client *c, DBusMessage *call, Writer *w, const char *signat
     return r < 0 ? r : client_call_end(pending, signature, ret_reply, ret_error);
 }
 
+int client_call_path(Client *c, DBusMessage *call, Writer *w, char ret_path[CLIENT_PATH_MAX],
+                     ClientError *ret_error)
+{
+    DBusMessage *reply;
+    const char *path;
+    int r = client_call_send(c, call, w, "o", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
+
+    if (r < 0)
+        return r;
+    (void)dbus_message_get_args(reply, NULL, DBUS_TYPE_OBJECT_PATH, &path, DBUS_TYPE_INVALID);
+    if (strlen(path) < CLIENT_PATH_MAX)
+        strcpy(ret_path, path);
+    else
+        r = client_fail_reply(ret_error);
+    dbus_message_unref(reply);
+    return r;
+}
+
 static void write_media(Writer *w, const ClientMedium *media, size_t n)
 {
     writer_open(w, DBUS_TYPE_ARRAY, "(hs)");
@@ -357,27 +375,15 @@ static void write_ask_options(Writer *w, const AskOptions *o)
 int client_ask(Client *c, const char *question, const ClientMedium *media, size_t n,
                const AskOptions *options, char ret_path[CLIENT_PATH_MAX], ClientError *ret_error)
 {
-    DBusMessage *reply;
-    const char *path;
     Writer w;
     DBusMessage *call = client_call_new(PERCEPT_PATH, PERCEPT_MANAGER, "Ask", &w);
-    int r;
 
     if (!call)
         return client_fail_memory(ret_error);
     writer_string(&w, question);
     write_media(&w, media, n);
     write_ask_options(&w, options);
-    r = client_call_send(c, call, &w, "o", CLIENT_TIMEOUT_MSEC, &reply, ret_error);
-    if (r < 0)
-        return r;
-    (void)dbus_message_get_args(reply, NULL, DBUS_TYPE_OBJECT_PATH, &path, DBUS_TYPE_INVALID);
-    if (strlen(path) < CLIENT_PATH_MAX)
-        strcpy(ret_path, path);
-    else
-        r = client_fail_reply(ret_error);
-    dbus_message_unref(reply);
-    return r;
+    return client_call_path(c, call, &w, ret_path, ret_error);
 }
 
 int client_open_stream(Client *c, const char *path, int *ret_fd, ClientError *ret_error)
