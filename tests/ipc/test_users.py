@@ -23,32 +23,7 @@ from service import SKIP, Paths, fixture
 
 ALICE, BOB = (pwd.getpwnam(name).pw_uid for name in ("nobody", "daemon"))  # the bus must know them
 
-CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:dir={folder}</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/>
-    <deny own="*"/>
-    <deny send_type="method_call"/>
-    <allow send_type="signal"/>
-    <allow send_requested_reply="true" send_type="method_return"/>
-    <allow send_requested_reply="true" send_type="error"/>
-    <allow receive_type="method_call"/>
-    <allow receive_type="method_return"/>
-    <allow receive_type="error"/>
-    <allow receive_type="signal"/>
-    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
-  </policy>
-  <policy user="root">
-    <allow send_destination="org.freedesktop.DBus"
-           send_interface="org.freedesktop.DBus.Monitoring"/>
-  </policy>
-  <include>{policy}</include>
-</busconfig>
-"""
+CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "system-bus.conf")
 
 
 class SystemBus:
@@ -60,7 +35,8 @@ class SystemBus:
         source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "units")
         with open(os.path.join(source, "org.perceptd.Percept1.conf"), encoding="utf-8") as file:
             policy = file.read().replace('user="perceptd"', 'user="root"')
-        config = CONFIG.format(folder=self.folder, policy=self.write("policy.conf", policy))
+        with open(CONFIG, encoding="utf-8") as file:
+            config = file.read().format(folder=self.folder, policy=self.write("policy.conf", policy))
         self.daemon = subprocess.Popen(
             ["dbus-daemon", f"--config-file={self.write('bus.conf', config)}", "--nofork",
              "--print-address=1"], stdout=subprocess.PIPE, text=True)

@@ -18,29 +18,6 @@ NAME = "org.perceptd.Percept1"
 PATH = "/org/perceptd/Percept1"
 EXPOSURE_MAX = "5"  # tenths
 
-BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>system</type>
-  <listen>unix:dir={folder}</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow user="*"/>
-    <deny own="*"/>
-    <deny send_type="method_call"/>
-    <allow send_type="signal"/>
-    <allow send_requested_reply="true" send_type="method_return"/>
-    <allow send_requested_reply="true" send_type="error"/>
-    <allow receive_type="method_call"/>
-    <allow receive_type="method_return"/>
-    <allow receive_type="error"/>
-    <allow receive_type="signal"/>
-    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
-  </policy>
-  <include>{policy}</include>
-</busconfig>
-"""
-
 
 def run(*command, **kwargs):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **kwargs)
@@ -164,7 +141,8 @@ class Policy(Case):
         policy = source("units", NAME + ".conf").replace('user="perceptd"', f'user="{owner}"')
         xml.etree.ElementTree.fromstring(policy)
         policy = self.write("policy.conf", policy)
-        config = self.write("bus.conf", BUS_CONFIG.format(folder=self.folder, policy=policy))
+        config = source("tests", "ipc", "system-bus.conf")
+        config = self.write("bus.conf", config.format(folder=self.folder, policy=policy))
         daemon = subprocess.Popen(["dbus-daemon", f"--config-file={config}", "--nofork",
                                    "--print-address=1"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(daemon.stdout.close)
