@@ -73,7 +73,8 @@ def training(lines: list[dict]) -> list[str]:
     out = [f"{last['step']} steps in {last['seconds'] / 60:.1f} minutes on one GPU; stages began at steps 0, " + ", ".join(str(x["step"]) for x in stages) + "."]
     begun = next((x for x in lines if x.get("event") == "begun"), None)
     if begun:
-        out.append(f"They began with the encoders and matrices of a model of {begun['steps']} steps, and with new routers.")
+        anew = f", and with new {begun['new']}" if begun.get("new") else ""
+        out.append(f"They began with the weights of a model of {begun['steps']} steps{anew}.")
     wordings = [x for x in lines if x.get("event") == "wordings"]
     if wordings:
         out.append(f"Then {wordings[-1]['step']} steps of `train.wordings` in {wordings[-1]['seconds'] / 60:.1f} minutes on two CPU cores.")
@@ -86,10 +87,35 @@ def training(lines: list[dict]) -> list[str]:
                 "| | " + " | ".join(f"`{k}`" for k in asked) + " |", "|-|" + "-|" * len(asked)]
         for label, score in [("vector and sequence", final["score"])] + [({"vector": "vector only", "sequence": "sequence only", "none": "nothing"}[x["parts"]], x["score"]) for x in ablations]:
             out.append(f"| {label} | " + " | ".join(percent(score.get(k)) for k in asked) + " |")
-    others = [x for x in lines if x.get("event") == "final" and x["arm"] != "routed"]
-    out.append("")
-    out.append("Comparison with a dense and with a static model of equal active bytes: " + ("see the table." if others else "not run for these weights, so the claim that routing costs nothing is untested here."))
     return out
+
+
+COMPARED = ["shape", "sprite", "word", "window", "sound", "instrument", "speech"]
+
+
+def compared(lines: list[dict], label: str, names: dict[str, str]) -> list[str]:
+    """A row for each sort of run: the mean of its seeds, and how far they lie apart."""
+    out = [f"| {label} | seeds | steps | " + " | ".join(COMPARED) + " | mean (spread) | routed groups, % | experts |", "|-|-|-|" + "-|" * len(COMPARED) + "-|-|-|"]
+    for name, title in names.items():
+        found = [x for x in lines if x.get("event") == "final" and x["arm"].rpartition("-")[0] == name]
+        if not found:
+            return []
+        mean = lambda key: sum(x["score"][key] for x in found) / len(found)
+        each = [sum(x["score"]["all " + k] for k in COMPARED) / len(COMPARED) for x in found]
+        out.append(f"| {title} | {len(found)} | {found[0]['step']} | " + " | ".join(percent(mean("all " + k)) for k in COMPARED) +
+                   f" | {percent(sum(each) / len(each))} ({percent(max(each) - min(each))}) | {percent(mean('heads'))} | {mean('experts'):.2f} |")
+    return out
+
+
+def comparisons(lines: list[dict]) -> list[str]:
+    arms = compared(lines, "Decoder", {"arms-routed": "routed", "arms-dense": "every head, top-4 experts", "arms-static": "two groups, top-2 experts"})
+    curriculum = compared(lines, "From nothing", {"curriculum-with": "with the curriculum", "curriculum-without": "without"})
+    out = []
+    if arms:
+        out += ["Short runs (`train.compare`: half batches, two of the shapes of a step) of a new decoder under the trained encoders. % of held-out answers right in the trainer, by teacher forcing:", "", *arms, ""]
+    if curriculum:
+        out += ["Whole models from nothing, as short:", "", *curriculum, ""]
+    return out or ["Comparison with a dense and with a static model of equal active bytes: not run for these weights, so the claim that routing costs nothing is untested here."]
 
 
 def card(scores: dict, log: list[dict]) -> str:
@@ -107,7 +133,7 @@ def card(scores: dict, log: list[dict]) -> str:
         f"| emoji and icons by name | {scores['sprites']['n']} | {percent(scores['sprites']['r1'])} | {percent(scores['sprites']['r5'])} | {percent(scores['sprites']['back_r1'])} | | | {percent(GOALS['sprites'])} |",
         *(f"| {name} | {e['n']} | {percent(e['r1'])} | {percent(e['r5'])} | {percent(e['back_r1'])} | {percent(e['r1 at 128'])} | {percent(e['r1 at 64'])} | {percent(GOALS[name])} |" for name, e in scores["retrieval"].items()), "",
         "Distance between the centroids of both sides: " + ", ".join(f"{name} {e['gap']:.2f}" for name, e in scores["retrieval"].items()) + ".", "",
-        "## Routing", "", *routing(sets, info), "", "## Training", "", *training(log), "", "## Every kind of question", "", *kinds(sets), "",
+        "## Routing", "", *routing(sets, info), "", "## Training", "", *training(log), "", "## Comparisons", "", *comparisons(log), "", "## Every kind of question", "", *kinds(sets), "",
     ]
     return "\n".join(out)
 

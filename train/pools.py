@@ -258,6 +258,12 @@ class Pools:
         while any(r.count < min(at_least, r.stripe * r.n_workers) for r in self.rings):
             time.sleep(0.2)
 
+    def renew(self) -> None:
+        """Waits until every example was made after this call."""
+        before = [r.made.sum() for r in self.rings]
+        while any(r.made.sum() - b < r.stripe * r.n_workers for r, b in zip(self.rings, before)):
+            time.sleep(0.2)
+
     def ring(self, name: str, shape) -> Ring:
         return next(r for r in self.rings if r.kind.name == name and r.kind.shape == shape)
 

@@ -1,6 +1,6 @@
 """Three-stage training with a curriculum.
 
-    python -m train.stages --out DIR [--minutes 17] [--workers 14] [--arm routed] [--compare 0.125] [--resume]
+    python -m train.stages --out DIR [--minutes 17] [--workers 14] [--resume]
 
 1. base ability: contrastive pairs, captions, questions; every gate is free.
 2. adaptation: the same with a sparsity target annealed to its goal; half of the segments draw an effort shift.
@@ -38,7 +38,7 @@ SHIFT = 0.5                                    # effort +-1 is a shift of +-0.5
 GRIDS = {"square": (8, 8), "line": (2, 16), "wide": (6, 10), "tall": (10, 6), "small": (4, 4), "detail": (16, 16)}
 # Examples of a step by kind and shape. A step shows one scene, whose prompts are of about equal length; each scene is captured apart, so they are few.
 BATCHES = {("image", "square"): 224, ("image", "line"): 352, ("image", "wide"): 192, ("image", "tall"): 192, ("image", "small"): 224, ("image", "detail"): 48,
-           ("audio", 1.28): 128, ("audio", 2.56): 96, ("audio", 3.84): 80, ("spoken", "square"): 56, ("spoken", "line"): 64, ("text", None): 32}
+           ("audio", 1.28): 112, ("audio", 2.56): 80, ("audio", 3.84): 80, ("spoken", "square"): 44, ("spoken", "line"): 56, ("text", None): 48}
 # shapes of image, audio and spoken part, and how often
 SCENES = [("square", 2.56, "square", 0.32), ("square", 3.84, "square", 0.06), ("square", 1.28, "line", 0.04), ("line", 1.28, "line", 0.32), ("line", 2.56, "line", 0.08),
           ("line", 3.84, "square", 0.05), ("wide", 2.56, "square", 0.06), ("tall", 2.56, "square", 0.04), ("small", 1.28, "square", 0.05), ("detail", 3.84, "square", 0.08)]
@@ -269,6 +269,7 @@ class Validation:
                 good = ((guess == batch["ids"]) | ~batch["target"]).all(-1).tolist()
                 for g, kind in zip(good, kinds[at : at + 128]):
                     right.setdefault(kind[0], []).append(g)
+                    right.setdefault("all " + kind[0].split(".")[0], []).append(g)
                 valid = torch.cat([torch.ones(len(x), head, dtype=torch.bool, device=x.device), batch["ids"] != tk.PAD], 1)
                 heads += sum(((g[..., 1:] > 0).float().mean(-1) * valid).sum() for g in routing.heads)
                 experts += sum(((r > 0).float().sum(-1) * valid).sum() for r in routing.experts)
@@ -346,13 +347,14 @@ def unpacked_state(state: dict) -> dict:
     return {k: (x[1].float() * x[2].float()).reshape(x[0]) if isinstance(x, tuple) else x for k, x in state.items()}
 
 
-def start_from(model: Percept, state: dict, new_routers: bool) -> dict:
-    """Trained weights, if asked under new routers: a gate that was closed everywhere has no gradient and would stay closed."""
-    if not new_routers:
+def start_from(model: Percept, state: dict, new: str | None) -> dict:
+    """Trained weights, if asked under new routers (a gate that was closed everywhere has no gradient and would stay closed) or under a new decoder."""
+    if not new:
         return state
     routers = {f"{n}." for n, m in model.named_modules() if isinstance(m, (Router, Density))}
     fresh = model.state_dict()
-    return {k: fresh[k] if k.startswith(tuple(routers)) else x for k, x in state.items()}
+    parts = tuple(routers) if new == "routers" else (*routers, "blk.", "output_norm.")
+    return {k: fresh[k] if k.startswith(parts) else x for k, x in state.items()}
 
 
 def fuse() -> None:
@@ -363,21 +365,23 @@ def fuse() -> None:
 
 
 class Run:
-    def __init__(self, args, pools: Pools, validation: Validation, device):
+    def __init__(self, args, pools: Pools, validation: Validation, device, name: str = ""):
+        self.name = name or args.arm
         self.args, self.pools, self.validation, self.device = args, pools, validation, device
         torch.manual_seed(args.seed)
         self.model = Percept(Config(routing=args.arm)).to(device)
         if args.init:
             trained = torch.load(args.init, map_location=device, weights_only=False)
-            self.model.load_state_dict(start_from(self.model, unpacked_state(trained["model"]), args.new_routers))
-        self.sparsity = Sparsity(device, trained.get("l1") if args.init and not args.new_routers else None)
+            self.model.load_state_dict(start_from(self.model, unpacked_state(trained["model"]), args.new))
+        self.sparsity = Sparsity(device, trained.get("l1") if args.init and not args.new else None)
         self.rng = np.random.default_rng(args.seed)
+        self.scenes = SCENES[:args.scenes]
         self.stage, self.step, self.elapsed = 1, 0, 0.0
-        self.log = open(os.path.join(args.out, f"log-{args.arm}.jsonl"), "a", buffering=1)
+        self.log = open(os.path.join(args.out, f"log-{self.name}.jsonl"), "a", buffering=1)
         self.lr = torch.tensor(args.lr, device=device)
         self.model.train()
         if args.init:
-            self.note(event="begun", steps=trained["steps"])
+            self.note(event="begun", steps=trained.get("steps"), new=args.new)
         self.begin()
 
     def begin(self) -> None:
@@ -399,7 +403,7 @@ class Run:
             o.step()
 
     def note(self, **fields) -> None:
-        line = json.dumps(dict(arm=self.args.arm, step=self.step, seconds=round(self.elapsed, 1), stage=self.stage, **fields))
+        line = json.dumps(dict(arm=self.name, step=self.step, seconds=round(self.elapsed, 1), stage=self.stage, **fields))
         self.log.write(line + "\n")
         print(line, flush=True)
 
@@ -407,7 +411,7 @@ class Run:
         """The key of a step (what is shown, kinds and shapes) and its batches. Less usual prompts are drawn for the first scene only: each key is a graph."""
         pick = lambda weights: int(self.rng.choice(len(weights), p=np.array(weights) / sum(weights)))
         what = list(WHATS)[pick(list(WHATS.values()))]
-        scene = self.args.scenes[pick([s[-1] for s in self.args.scenes]) if what == "both" else 0]
+        scene = self.scenes[pick([s[-1] for s in self.scenes]) if what == "both" else 0]
         shapes = (("image", scene[0]), ("audio", scene[1]), ("spoken", scene[2]), ("text", None))
         return (what, shapes), [self.pools.ring(*s).draw(max(2, int(BATCHES[s] * self.args.batch_scale))) for s in shapes]
 
@@ -469,7 +473,7 @@ class Run:
         for m in self.model.modules():
             if isinstance(m, Matrix):
                 m.merge_lora()
-        path = os.path.join(self.args.out, f"final-{self.args.arm}.pt")
+        path = os.path.join(self.args.out, f"final-{self.name}.pt")
         torch.save({"config": dataclasses.asdict(self.model.c), "model": packed_state(self.model), "steps": self.step, "l1": self.sparsity.weights.tolist()}, path + ".tmp")
         os.replace(path + ".tmp", path)
         self.note(event="final", score=self.validation.score(self.model))
@@ -485,12 +489,12 @@ class Run:
     def save(self) -> None:
         state = dict(model=self.model.state_dict(), optimizers=[o.state_dict() for o in self.optimizers], stage=self.stage, step=self.step,
                      elapsed=self.elapsed, weights=self.sparsity.weights)
-        path = os.path.join(self.args.out, f"state-{self.args.arm}.pt")
+        path = os.path.join(self.args.out, f"state-{self.name}.pt")
         torch.save(state, path + ".tmp")
         os.replace(path + ".tmp", path)
 
     def resume(self) -> None:
-        path = os.path.join(self.args.out, f"state-{self.args.arm}.pt")
+        path = os.path.join(self.args.out, f"state-{self.name}.pt")
         if not os.path.exists(path):
             return
         state = torch.load(path, map_location=self.device, weights_only=False)
@@ -505,8 +509,8 @@ class Run:
         self.note(event="resumed")
 
 
-def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(text: str) -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", required=True)
     p.add_argument("--tokenizer", default="train/tokenizer.json")
     p.add_argument("--minutes", type=float, default=17.0, help="length of the main run")
@@ -515,8 +519,8 @@ def main() -> None:
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--lr", type=float, default=1.2e-3)
     p.add_argument("--arm", default="routed", choices=["routed", "dense", "static"])
-    p.add_argument("--compare", type=float, default=0.0, help="afterwards: each arm for this share of the main run's steps, with half of its batches and two of its scenes")
     p.add_argument("--batch-scale", type=float, default=1.0)
+    p.add_argument("--scenes", type=int, default=len(SCENES), help="how many of the shapes of a step are shown")
     p.add_argument("--pool-scale", type=float, default=1.0)
     p.add_argument("--fill", type=int, default=2000, help="examples of every kind before the first step")
     p.add_argument("--validation", type=int, default=1000)
@@ -525,14 +529,16 @@ def main() -> None:
     p.add_argument("--no-curriculum", action="store_true")
     p.add_argument("--eager", action="store_true", help="neither compiled functions nor CUDA graphs")
     p.add_argument("--init", help="weights to begin with: a final-*.pt, or what train.export --unpack makes of a shipped file")
-    p.add_argument("--new-routers", action="store_true", help="with --init: begin with open gates")
+    p.add_argument("--new", choices=["routers", "decoder"], help="with --init: what begins anew")
     p.add_argument("--begin", type=float, default=0.0, help="where in the schedule to begin, such as 0.5 for more of stages 2 and 3 after --init")
     p.add_argument("--resume", action="store_true", help="go on with the state in --out")
-    args = p.parse_args()
-    args.scenes = SCENES
+    return p
+
+
+def opened(args) -> tuple[Pools, Validation, torch.device]:
+    """Full pools and held-out examples: the workers and the examples are made before the device is touched."""
     os.makedirs(args.out, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-
     device = torch.device("cuda" if os.path.exists("/dev/nvidia0") else "cpu")
     pools = Pools(args.tokenizer, args.workers, args.seed, args.pool_scale)
     pools.difficulty.value = 1.0 if args.no_curriculum else 0.15
@@ -546,21 +552,17 @@ def main() -> None:
     print(f"validation after {time.monotonic() - began:.1f} s", flush=True)
     pools.wait(args.fill)
     print(f"pools after {time.monotonic() - began:.1f} s: {[(r.kind.name, r.kind.shape, r.count) for r in pools.rings]}", flush=True)
+    return pools, validation, device
 
+
+def main() -> None:
+    args = options(__doc__).parse_args()
+    pools, validation, device = opened(args)
     run = Run(args, pools, validation, device)
     if args.resume:
         run.resume()
     run.train()
     run.report()
-    if args.compare:
-        steps, names = int(run.step * args.compare), ["routed", "dense", "static"]
-        del run
-        torch.cuda.empty_cache()
-        for arm in names:
-            again = argparse.Namespace(**{**vars(args), "arm": arm, "steps": steps, "out": os.path.join(args.out, "compare"), "no_curriculum": True, "score_every": 1e9, "init": None, "begin": 0.0,
-                                           "batch_scale": args.batch_scale / 2, "scenes": [SCENES[0], SCENES[3]]})
-            os.makedirs(again.out, exist_ok=True)
-            Run(again, pools, validation, device).train()
     pools.close()
 
 

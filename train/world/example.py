@@ -76,3 +76,9 @@ def sample(rng, items, n: int) -> list:
         left[at] = left[-1]
         left.pop()
     return out
+
+
+def favoured(rng, items, weights) -> list:
+    """All of items in random order, those of more weight sooner."""
+    keys = [rng.random() ** (1 / w) for w in weights]
+    return [items[i] for i in sorted(range(len(items)), key=keys.__getitem__, reverse=True)]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from train.world.example import coin, pick, sample
+from train.world.example import coin, favoured, pick, sample
 from train.world.language import NUMBERS, OPPOSITE, RELATIONS, a, ask, plural
 from train.world.shapes import ARROWS, COMBOS, GRIDS, KINDS, NAMES, Scene, cell_name, direction
+
+
+# How eagerly training asks, in the order of `more` below: what needs two looks at the picture is learnt last.
+TRAINED = (1.0, 1.0, 3.0, 1.0, 4.0, 1.0, 1.0, 3.0, 1.0, 3.0)
 
 
 def phrase(kind: str, colour: str, many: bool) -> str:
@@ -160,7 +164,7 @@ def shape_questions(rng, split: str, scene: Scene, plan, told: str, difficulty: 
     out = [asker.count(plan), ask(rng, split, "caption", told)]
     more = [asker.colour, asker.kind, asker.where, asker.relation, asker.relative, asker.next_to, asker.exists, asker.extreme,
             asker.fill, asker.arrow]
-    for make in sample(rng, more, len(more)):
+    for make in sample(rng, more, len(more)) if split == "test" else favoured(rng, more, TRAINED):
         found = make()
         if found:
             out.append(found)
