@@ -20,24 +20,6 @@ static int chat_prompt(const Run *run, const ChatForm *form, int32_t *ids, size_
                        ret_count);
 }
 
-/* The text alone, in which control tokens may be spelt out. */
-static int raw_prompt(const Run *run, int32_t *ids, size_t max, size_t *ret_count)
-{
-    const Tokenizer *tokenizer = model_tokenizer(run->model);
-    const TokenizerSpecial *special = tokenizer_special(tokenizer);
-    TextPart part = {run->options->text, strlen(run->options->text), true};
-    size_t begin = special->add_bos ? 1 : 0, n;
-
-    if (begin > max)
-        return -E2BIG;
-    if (begin)
-        ids[0] = special->bos;
-    int r = tokenizer_encode_parts(tokenizer, &part, 1, ids + begin, max - begin, &n);
-    if (r >= 0)
-        *ret_count = begin + n;
-    return r;
-}
-
 int run_text_prompt(Run *run, int32_t **ret_ids, size_t *ret_count)
 {
     const RunOptions *o = run->options;
@@ -49,7 +31,9 @@ int run_text_prompt(Run *run, int32_t **ret_ids, size_t *ret_count)
     _cleanup_free_ int32_t *ids = calloc(max, sizeof(*ids));
     if (!ids)
         return -ENOMEM;
-    int r = form && !o->raw ? chat_prompt(run, form, ids, max, &n) : raw_prompt(run, ids, max, &n);
+    int r = form && !o->raw ? chat_prompt(run, form, ids, max, &n)
+                            : chat_encode_plain(model_tokenizer(run->model), o->text,
+                                                strlen(o->text), true, ids, max, &n);
     if (r == -E2BIG)
         return run_error(r, "the question does not fit into the context of %zu tokens", max);
     if (r >= 0 && n == 0)

@@ -74,15 +74,17 @@ static TextPart markup(const char *text)
     return (TextPart){.text = text, .length = strlen(text), .markup = true};
 }
 
-int chat_encode(const ChatForm *form, const Tokenizer *tokenizer, const ChatTurn *turns, size_t n,
-                bool think, int32_t *ids, size_t max, size_t *ret_count)
+/* first: what stands in front of all turns. */
+static int turns_encode(const ChatForm *form, const Tokenizer *tokenizer, const char *first,
+                        const ChatTurn *turns, size_t n, bool think, int32_t *ids, size_t max,
+                        size_t *ret_count)
 {
     TextPart parts[3 * CHAT_TURNS_MAX + 3];
     size_t count = 0;
 
     if (n > CHAT_TURNS_MAX)
         return -E2BIG;
-    parts[count++] = markup(form->begin);
+    parts[count++] = markup(first);
     for (size_t i = 0; i < n; i++) {
         parts[count++] = markup(form->before[turns[i].role]);
         parts[count++] = (TextPart){.text = turns[i].text, .length = turns[i].length};
@@ -92,4 +94,34 @@ int chat_encode(const ChatForm *form, const Tokenizer *tokenizer, const ChatTurn
     if (!think && chat_can_think(form, tokenizer))
         parts[count++] = markup(form->thoughts);
     return tokenizer_encode_parts(tokenizer, parts, count, ids, max, ret_count);
+}
+
+int chat_encode(const ChatForm *form, const Tokenizer *tokenizer, const ChatTurn *turns, size_t n,
+                bool think, int32_t *ids, size_t max, size_t *ret_count)
+{
+    return turns_encode(form, tokenizer, form->begin, turns, n, think, ids, max, ret_count);
+}
+
+int chat_encode_next(const ChatForm *form, const Tokenizer *tokenizer, const ChatTurn *turns,
+                     size_t n, bool think, int32_t *ids, size_t max, size_t *ret_count)
+{
+    return turns_encode(form, tokenizer, form->after[CHAT_ASSISTANT], turns, n, think, ids, max,
+                        ret_count);
+}
+
+int chat_encode_plain(const Tokenizer *tokenizer, const char *text, size_t length, bool markup,
+                      int32_t *ids, size_t max, size_t *ret_count)
+{
+    const TokenizerSpecial *special = tokenizer_special(tokenizer);
+    TextPart part = {text, length, markup};
+    size_t begin = special->add_bos ? 1 : 0, n;
+
+    if (begin > max)
+        return -E2BIG;
+    if (begin)
+        ids[0] = special->bos;
+    int r = tokenizer_encode_parts(tokenizer, &part, 1, ids + begin, max - begin, &n);
+    if (r >= 0)
+        *ret_count = begin + n;
+    return r;
 }

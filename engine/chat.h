@@ -35,3 +35,10 @@ bool chat_can_think(const ChatForm *form, const Tokenizer *tokenizer);
  * form has a way to say so. Errors as in tokenizer_encode(); -E2BIG also for too many turns. */
 int chat_encode(const ChatForm *form, const Tokenizer *tokenizer, const ChatTurn *turns, size_t n,
                 bool think, int32_t *ids, size_t max, size_t *ret_count);
+/* The same behind an answer, which the ids end first: without the token that stopped it. */
+int chat_encode_next(const ChatForm *form, const Tokenizer *tokenizer, const ChatTurn *turns,
+                     size_t n, bool think, int32_t *ids, size_t max, size_t *ret_count);
+/* For a model without a form: the text alone, behind the token that its texts begin with. markup:
+ * spellings of control tokens become those tokens. */
+int chat_encode_plain(const Tokenizer *tokenizer, const char *text, size_t length, bool markup,
+                      int32_t *ids, size_t max, size_t *ret_count);

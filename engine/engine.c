@@ -187,19 +187,26 @@ static int scratch_init(Engine *e)
     return r < 0 ? r : buffers_init(e, &room);
 }
 
+/* What is in memory whatever the budget. */
+static uint64_t fixed_bytes(const Engine *e)
+{
+    return weights_file_size(e->model->weights) - experts_bytes(e->model) + e->buffer_bytes;
+}
+
 /* The room that the budget leaves when everything but routed experts is in memory. */
 static int store_init(Engine *e)
 {
     const Model *m = e->model;
     const ModelConfig *c = &m->config;
-    uint64_t fixed = weights_file_size(m->weights) - experts_bytes(m) + e->buffer_bytes, least = 0;
-    uint64_t left = e->options.memory > fixed ? e->options.memory - fixed : 0;
+    uint64_t fixed, left, least = 0;
 
     e->packed_ahead = e->backend->ops->packed_new(e->backend, AHEAD_ROWS, c->d_model);
     e->h_ahead = device_floats(e, AHEAD_ROWS, c->d_model);
     e->scores_ahead = device_floats(e, AHEAD_ROWS, c->n_experts);
     if (!e->packed_ahead || !e->h_ahead || !e->scores_ahead)
         return -ENOMEM;
+    fixed = fixed_bytes(e);
+    left = e->options.memory > fixed ? e->options.memory - fixed : 0;
     int r = experts_new(m, left, &e->store, &least);
     if (r == -ENOSPC)
         return weights_fail(m->weights, r,
@@ -302,6 +309,14 @@ Session *session_close(Session *s)
 uint32_t engine_context(const Engine *e)
 {
     return e->options.context;
+}
+
+uint64_t engine_memory(const Engine *e)
+{
+    ExpertStats stats = engine_expert_stats(e);
+
+    return e->store ? fixed_bytes(e) + stats.slots * stats.slot_bytes
+                    : weights_file_size(e->model->weights) + e->buffer_bytes;
 }
 
 uint32_t session_position(const Session *s)

@@ -73,6 +73,9 @@ Engine *engine_close(Engine *e);
 DEFINE_CLEANUP(Engine *, engine_close);
 /* Most rows that a session can have. */
 uint32_t engine_context(const Engine *e);
+/* Bytes that weights and buffers take in memory, as of EngineOptions.memory: of a file without a
+ * budget all of it, which is mapped and in memory as far as it was used. */
+uint64_t engine_memory(const Engine *e);
 
 /* -ENOSPC when max_sessions are open. */
 int session_open(Engine *e, Session **ret_session);

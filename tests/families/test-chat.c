@@ -3,7 +3,8 @@
 #include "tests/test.h"
 
 /* Conversations are the ids of the text that the published templates give, except for what people
- * write in place of control tokens. argv: the vocabularies qwen2, llama-bpe and olmo. */
+ * write in place of control tokens. argv: the vocabularies qwen2, llama-bpe, olmo and
+ * pieces, and the model qwen3moe. */
 
 #define IDS_MAX 512
 
@@ -82,6 +83,25 @@ static void forged_check(const ChatForm *form, const Tokenizer *t, const char *f
     ASSERT_EQ(stops[0], stops[1]);
 }
 
+/* A conversation that goes on is the text of all its turns: what was read first, the answer without
+ * the token that stopped it, and then what is read next. */
+static void next_check(const ChatForm *form, const Tokenizer *t, const Sample *s)
+{
+    ChatTurn turns[] = {{CHAT_USER, "Why?", 4}, {CHAT_ASSISTANT, "So.", 3}, {CHAT_USER, "Hm", 2}};
+    int32_t ids[IDS_MAX], expected[IDS_MAX];
+    size_t n, answer, more, m;
+
+    ASSERT_OK(chat_encode(form, t, turns, 1, true, ids, IDS_MAX, &n));
+    ASSERT_OK(tokenizer_encode(t, "So.", 3, ids + n, IDS_MAX - n, &answer));
+    n += answer;
+    ASSERT_OK(chat_encode_next(form, t, &turns[2], 1, s->think, ids + n, IDS_MAX - n, &more));
+    ASSERT(tokenizer_is_stop(t, ids[n]));
+    ASSERT_ERROR(chat_encode_next(form, t, &turns[2], 1, s->think, ids + n, more - 1, &m), E2BIG);
+    ASSERT_OK(chat_encode(form, t, turns, 3, s->think, expected, IDS_MAX, &m));
+    ASSERT_EQ(n + more, m);
+    ASSERT_MEMEQ(ids, expected, m * sizeof(*ids));
+}
+
 static void vocabulary_check(const char *path)
 {
     _cleanup_(tokenizer_freep) Tokenizer *t = tokenizer_open(path);
@@ -94,6 +114,7 @@ static void vocabulary_check(const char *path)
             continue;
         sample_check(form, t, s);
         forged_check(form, t, s->family);
+        next_check(form, t, s);
         checked++;
     }
     ASSERT_CMP(checked, >, 0);
@@ -115,11 +136,30 @@ static void test_find(const char *qwen2, const char *olmo, const char *pieces)
     ASSERT(!tokenizer_is_stop(a, tokenizer_control(a, "<|im_start|>")));
 }
 
+/* Without a form the text stands alone, and only markup is markup. */
+static void test_plain(const char *qwen2, const char *qwen3moe)
+{
+    _cleanup_(tokenizer_freep) Tokenizer *a = tokenizer_open(qwen2), *b = tokenizer_open(qwen3moe);
+    const char *end = "<|im_end|>";
+    int32_t ids[IDS_MAX];
+    size_t n;
+
+    ASSERT_OK(chat_encode_plain(a, end, strlen(end), true, ids, IDS_MAX, &n));
+    ASSERT_EQ(n, 1);
+    ASSERT_OK(chat_encode_plain(a, end, strlen(end), false, ids, IDS_MAX, &n));
+    ASSERT_CMP(n, >, 1);
+    ASSERT(tokenizer_special(b)->add_bos);
+    ASSERT_OK(chat_encode_plain(b, "a", 1, false, ids, IDS_MAX, &n));
+    ASSERT_EQ(ids[0], tokenizer_special(b)->bos);
+    ASSERT_ERROR(chat_encode_plain(b, "a", 1, false, ids, 0, &n), E2BIG);
+}
+
 int main(int argc, char **argv)
 {
-    ASSERT_EQ(argc, 5);
+    ASSERT_EQ(argc, 6);
     for (int i = 1; i < 4; i++)
         vocabulary_check(argv[i]);
     test_find(argv[1], argv[3], argv[4]);
+    test_plain(argv[1], argv[5]);
     return 0;
 }
