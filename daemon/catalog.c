@@ -3,10 +3,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "daemon/runtime.h"
@@ -16,16 +16,18 @@
 
 #define EVENTS (IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR)
 
-/* file says whether it is the one that the digest is of. */
+/* files says whether they are those that the digest is of. */
 typedef struct Entry {
     ServerModel model;
-    struct stat file;
+    ModelFiles files;
 } Entry;
 
 struct Catalog {
     sd_event *event;
     const ModelFolders *folders;
     sd_event_source *watches[MODEL_FOLDERS_MAX];
+    sd_event_source *inner[LIMIT_MODELS]; /* of folders that are a model or may become one */
+    size_t n_inner;
     sd_event_source *settle;
     void (*changed)(void *userdata);
     void *userdata;
@@ -70,12 +72,20 @@ int catalog_new(sd_event *event, const ModelFolders *folders, void (*changed)(vo
     return 0;
 }
 
+static void inner_forget(Catalog *c)
+{
+    for (size_t i = 0; i < c->n_inner; i++)
+        sd_event_source_disable_unref(c->inner[i]);
+    c->n_inner = 0;
+}
+
 Catalog *catalog_free(Catalog *c)
 {
     if (!c)
         return NULL;
     for (size_t i = 0; i < MODEL_FOLDERS_MAX; i++)
         sd_event_source_disable_unref(c->watches[i]);
+    inner_forget(c);
     sd_event_source_disable_unref(c->settle);
     free(c);
     return NULL;
@@ -89,43 +99,58 @@ static Entry *entry_find(Entry *entries, size_t n, const char *name)
     return NULL;
 }
 
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* A file, unless there is no room or one of its name came before. What was learnt of the same file
- * is kept. */
-static void add_file(Catalog *c, const Entry *before, size_t n_before, int folder, const char *file)
+/* A model, unless there is no room or one of its name came before. What was learnt of the same
+ * files is kept. */
+static void add_model(Catalog *c, const Entry *before, size_t n_before, const char *name,
+                      const ModelFiles *files)
 {
     Entry *e = &c->entries[c->n];
     const Entry *old;
 
     if (c->n == LIMIT_MODELS)
         return;
-    *e = (Entry){.model.state = "installed"};
-    if (!model_name(file, e->model.name, sizeof e->model.name) ||
-        entry_find(c->entries, c->n, e->model.name) || fstatat(folder, file, &e->file, 0) < 0 ||
-        !S_ISREG(e->file.st_mode))
+    *e = (Entry){.model.state = "installed", .files = *files};
+    if (!model_name(name, e->model.name, sizeof e->model.name) ||
+        entry_find(c->entries, c->n, e->model.name))
         return;
     old = entry_find((Entry *)before, n_before, e->model.name);
-    if (old && same_file(&old->file, &e->file))
+    if (old && model_files_same(&old->files, &e->files))
         e->model = old->model;
-    e->model.bytes = (uint64_t)e->file.st_size;
+    e->model.bytes = files->bytes;
     c->n++;
 }
 
+/* Files of a model may come one by one. */
+static void watch_inner(Catalog *c, const char *folder, const struct dirent *d)
+{
+    _cleanup_free_ char *path = NULL;
+
+    if (c->n_inner == LIMIT_MODELS || *d->d_name == '.' ||
+        (d->d_type != DT_DIR && d->d_type != DT_LNK && d->d_type != DT_UNKNOWN) ||
+        asprintf(&path, "%s/%s", folder, d->d_name) < 0)
+        return;
+    if (sd_event_add_inotify(c->event, &c->inner[c->n_inner], path, EVENTS, on_folder, c) >= 0)
+        c->n_inner++;
+}
+
+/* Files before folders: of one name the file is taken. */
 static void add_folder(Catalog *c, const Entry *before, size_t n_before, const char *path)
 {
     DIR *folder = opendir(path);
+    ModelFiles files;
     struct dirent *d;
 
     if (!folder)
         return;
+    while ((d = readdir(folder))) {
+        if (model_files(dirfd(folder), d->d_name, &files) && !files.folder)
+            add_model(c, before, n_before, d->d_name, &files);
+        watch_inner(c, path, d);
+    }
+    rewinddir(folder);
     while ((d = readdir(folder)))
-        if (model_is_file(d->d_name))
-            add_file(c, before, n_before, dirfd(folder), d->d_name);
+        if (model_files(dirfd(folder), d->d_name, &files) && files.folder)
+            add_model(c, before, n_before, d->d_name, &files);
     closedir(folder);
 }
 
@@ -147,27 +172,50 @@ void catalog_scan(Catalog *c, const char *selected)
 {
     size_t n_before = c->n;
     _cleanup_free_ Entry *before = calloc(n_before + 1, sizeof *before);
+    ModelFiles files;
 
     if (!before)
         return; /* what is known stays */
     memcpy(before, c->entries, n_before * sizeof *before);
     c->n = 0;
+    inner_forget(c);
     watch_folders(c);
-    if (strchr(selected, '/'))
-        add_file(c, before, n_before, AT_FDCWD, selected);
+    if (strchr(selected, '/') && model_files(AT_FDCWD, selected, &files))
+        add_model(c, before, n_before, selected, &files);
     for (size_t i = 0; i < c->folders->n; i++)
         add_folder(c, before, n_before, c->folders->list[i]);
     qsort(c->entries, c->n, sizeof *c->entries, compare_entries);
 }
 
-static const char *state_of(const ServerModel *m, const WorkerStatus *status)
+static const ModelStatus *status_of(const WorkerStatus *status, const char *name)
 {
-    if (strcmp(m->name, status->model) != 0)
-        return "installed";
-    return status->state == WORKER_LOADING  ? "loading"
-           : status->state == WORKER_READY  ? "ready"
-           : status->state == WORKER_FAILED ? "failed"
-                                            : "installed";
+    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
+        if (strcmp(status->models[i].name, name) == 0)
+            return &status->models[i];
+    return NULL;
+}
+
+static const char *state_of(const ModelStatus *status)
+{
+    return !status                           ? "installed"
+           : status->state == WORKER_LOADING ? "loading"
+           : status->state == WORKER_READY   ? "ready"
+           : status->state == WORKER_FAILED  ? "failed"
+                                             : "installed";
+}
+
+static void model_fill(ServerModel *m, const ModelStatus *status)
+{
+    m->state = state_of(status);
+    m->memory = 0;
+    if (!status || status->state != WORKER_READY)
+        return;
+    strcpy(m->digest, status->digest);
+    strcpy(m->family, status->family);
+    m->senses = status->senses;
+    m->dimension = status->senses ? SPACE_LENGTH : 0;
+    m->context_length = status->context_length;
+    m->memory = status->memory;
 }
 
 void catalog_tell(Catalog *c, const char *selected, const WorkerStatus *status, Server *server)
@@ -179,12 +227,7 @@ void catalog_tell(Catalog *c, const char *selected, const WorkerStatus *status, 
     for (size_t i = 0; i < c->n; i++) {
         ServerModel *m = &c->entries[i].model;
         m->selected = strcmp(m->name, name) == 0;
-        m->state = state_of(m, status);
-        if (strcmp(m->state, "ready") == 0) {
-            strcpy(m->digest, status->digest);
-            m->dimension = SPACE_LENGTH;
-            m->context_length = status->context_length;
-        }
+        model_fill(m, status_of(status, m->name));
         models[i] = *m;
     }
     server_models_changed(server, models, c->n);

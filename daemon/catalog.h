@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * Which models are installed, for everybody to see: the files of the model folders, watched, and
- * the configured one when it lies elsewhere. The loop's thread only.
+ * Which models are installed, for everybody to see: the files and folders of the model folders,
+ * watched, and the configured one when it lies elsewhere. The loop's thread only.
  */
 
 #include <systemd/sd-event.h>

@@ -15,6 +15,9 @@
 #define LINES_MAX   1000
 #define IDLE_MAX    (7 * 24 * 3600)
 
+#define CONTEXT_LEAST 64
+#define CONTEXT_MOST  (1 << 20)
+
 void config_init(Config *c)
 {
     *c = (Config){
@@ -22,6 +25,7 @@ void config_init(Config *c)
         .precision = PRECISION_INT8,
         .max_tokens = 256,
         .cache = true,
+        .context = 8192,
         .idle_unload_sec = 300,
         .log_level = LOG_LEVEL_INFO,
     };
@@ -63,6 +67,11 @@ static int set_cache(Config *c, const char *value)
 static int set_idle_unload(Config *c, const char *value)
 {
     return parse_number(value, 0, IDLE_MAX, &c->idle_unload_sec);
+}
+
+static int set_context(Config *c, const char *value)
+{
+    return parse_number(value, CONTEXT_LEAST, CONTEXT_MOST, &c->context);
 }
 
 static int set_threads(Config *c, const char *value)
@@ -111,6 +120,7 @@ static const struct {
     {"Model", "Precision", "int8 or f32", set_precision},
     {"Model", "Cache", "yes or no", set_cache},
     {"Model", "IdleUnloadSec", "a number from 0 to 604800", set_idle_unload},
+    {"Model", "Context", "a number from 64 to 1048576", set_context},
     {"Engine", "Threads", "a number from 0 to 256", set_threads},
     {"Engine", "Cpu", "native, plain, avx2, avx512, avx512vnni or avx512bf16", set_cpu},
     {"Engine", "MemoryBudget", "a size as 500M or 2G, or 0", set_memory_budget},
@@ -219,9 +229,8 @@ int config_load(const char *path, Config *ret_config, char ret_error[CONFIG_ERRO
     return r;
 }
 
-bool config_same_model(const Config *a, const Config *b)
+bool config_same_engine(const Config *a, const Config *b)
 {
-    return strcmp(a->model, b->model) == 0 && a->precision == b->precision &&
-           a->threads == b->threads && a->cpu_mask == b->cpu_mask && a->cache == b->cache &&
-           a->memory_budget == b->memory_budget;
+    return a->precision == b->precision && a->threads == b->threads && a->cpu_mask == b->cpu_mask &&
+           a->cache == b->cache && a->memory_budget == b->memory_budget && a->context == b->context;
 }

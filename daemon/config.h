@@ -9,6 +9,7 @@
  *     Precision=int8         int8 or f32
  *     Cache=yes              keep vectors for when the same user hands in the same again; or no
  *     IdleUnloadSec=300      seconds without a call until the weights are let go; 0: never
+ *     Context=8192           most tokens of a conversation, of models that read text alone
  *     [Engine]
  *     Threads=0              0: as many as the process may use
  *     Cpu=native             or plain, avx2, avx512, avx512vnni, avx512bf16
@@ -34,6 +35,7 @@ typedef struct Config {
     Precision precision;
     unsigned threads, cpu_mask;
     uint64_t memory_budget; /* 0: none */
+    uint32_t context;       /* tokens of a conversation, of models that read text alone */
     uint32_t max_tokens;
     bool cache;               /* of vectors */
     unsigned idle_unload_sec; /* 0: never */
@@ -44,5 +46,6 @@ void config_init(Config *c);
 /* Reads a file over the defaults. -ENOENT: no such file; -EBADMSG: ret_error says which line and
  * why. */
 int config_load(const char *path, Config *ret_config, char ret_error[CONFIG_ERROR_MAX]);
-/* Whether the two need different weights, threads or kernels. */
-bool config_same_model(const Config *a, const Config *b);
+/* Whether models that are loaded by the one serve the other as well; which one is selected does not
+ * matter. */
+bool config_same_engine(const Config *a, const Config *b);

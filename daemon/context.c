@@ -3,15 +3,19 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/encode.h"
+#include "engine/base/detokenizer.h"
+
 #define PIECE_LEAST 16 /* tokens of a text that are worth reading */
+#define MARKUP_MOST 32 /* tokens around a question */
 
 /* Hits fill half of what the model reads at most: questions and answers need the rest. */
-static size_t context_room(const Runtime *r, const Prompt *prompt, size_t position,
+static size_t context_room(const Runtime *r, const Feed *feed, size_t position,
                            size_t question_tokens)
 {
-    size_t context = model_info(r->model)->context_length, room = context / 2;
-    size_t used = position + prompt->n + question_tokens + 2;
-    size_t left = prompt->capacity > used ? prompt->capacity - used : 0;
+    size_t room = engine_context(r->engine) / 2, markup = r->splice ? 2 : MARKUP_MOST;
+    size_t used = position + feed_length(feed) + question_tokens + markup;
+    size_t left = feed->capacity > used ? feed->capacity - used : 0;
 
     return room < left ? room : left;
 }
@@ -25,10 +29,12 @@ static int count_tokens(const Runtime *r, const char *text, size_t length, size_
 /* Bytes of the first n tokens in r->ids, whole characters only. */
 static size_t bytes_of_tokens(const Runtime *r, const char *text, size_t length, size_t n)
 {
+    Detokenizer d;
     size_t bytes = 0, piece;
 
+    detokenizer_init(&d, model_tokenizer(r->model));
     for (size_t i = 0; i < n; i++) {
-        tokenizer_piece(model_tokenizer(r->model), r->ids[i], &piece);
+        detokenizer_push(&d, r->ids[i], &piece);
         bytes += piece;
     }
     if (bytes >= length)
@@ -59,16 +65,16 @@ static int add_text(Runtime *r, const char *text, char **end, size_t *room, bool
     return 0;
 }
 
-static int add_hit(Job *j, Runtime *r, size_t i, Prompt *prompt, char **end, size_t *room)
+static int add_hit(Job *j, Runtime *r, size_t i, Feed *feed, char **end, size_t *room)
 {
     const IndexRecord *hit = &j->index.records.list[i];
     int e;
 
     if (hit->modality == MODALITY_TEXT)
         return add_text(r, hit->text, end, room, &j->index.used[i]);
-    if (*room < 2)
+    if (*room < 2 || !r->splice)
         return 0;
-    e = splice_vector(r->splice, prompt, hit->modality, hit->vector);
+    e = splice_vector(r->splice, &feed->rows, hit->modality, hit->vector);
     if (e < 0)
         return e;
     *room -= 2;
@@ -86,7 +92,7 @@ static size_t texts_size(const Job *j)
     return size;
 }
 
-int context_append(Job *j, Runtime *r, Prompt *prompt, size_t position)
+int context_append(Job *j, Runtime *r, Feed *feed, size_t position)
 {
     const String *question = &j->args->question;
     _cleanup_free_ char *text = malloc(texts_size(j));
@@ -99,12 +105,12 @@ int context_append(Job *j, Runtime *r, Prompt *prompt, size_t position)
     e = count_tokens(r, question->data, question->length, &n);
     if (e < 0)
         return e;
-    room = context_room(r, prompt, position, n);
+    room = context_room(r, feed, position, n);
     for (size_t i = 0; i < j->index.records.n; i++) {
-        e = add_hit(j, r, i, prompt, &end, &room);
+        e = add_hit(j, r, i, feed, &end, &room);
         if (e < 0)
             return e;
     }
     end = mempcpy(end, question->data, question->length);
-    return splice_question(r->splice, prompt, text, (size_t)(end - text));
+    return job_encode_words(j, r, feed, text, (size_t)(end - text));
 }

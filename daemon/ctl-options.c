@@ -36,6 +36,8 @@ const char ctl_help[] =
     "  --temperature=NUMBER      0 always takes the likeliest word\n"
     "  --seed=NUMBER             same seed, same answer\n"
     "  --instructions=TEXT       what the model is told before everything else\n"
+    "  --model=NAME              another installed model than the selected one\n"
+    "  --think                   let a model that can think before it answers\n"
     "\n"
     "index, watch and search options:\n"
     "  --collection=NAME         which collection of the service, " INDEXER_COLLECTION
@@ -59,6 +61,8 @@ enum {
     OPTION_TEMPERATURE,
     OPTION_SEED,
     OPTION_INSTRUCTIONS,
+    OPTION_MODEL,
+    OPTION_THINK,
     OPTION_COLLECTION,
     OPTION_LIMIT,
     OPTION_OPEN,
@@ -81,6 +85,8 @@ static const struct option known[] = {
     {"temperature", required_argument, NULL, OPTION_TEMPERATURE},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"instructions", required_argument, NULL, OPTION_INSTRUCTIONS},
+    {"model", required_argument, NULL, OPTION_MODEL},
+    {"think", no_argument, NULL, OPTION_THINK},
     {"collection", required_argument, NULL, OPTION_COLLECTION},
     {"limit", required_argument, NULL, OPTION_LIMIT},
     {"open", no_argument, NULL, OPTION_OPEN},
@@ -187,6 +193,12 @@ static int apply(CtlOptions *o, int c)
         return apply_number(o, c, optarg);
     case OPTION_INSTRUCTIONS:
         o->ask.system = optarg;
+        return 0;
+    case OPTION_MODEL:
+        o->ask.model = optarg;
+        return 0;
+    case OPTION_THINK:
+        o->ask.think = true;
         return 0;
     case OPTION_COLLECTION:
         o->collection = optarg;

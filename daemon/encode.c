@@ -176,9 +176,10 @@ static int encode_medium(Job *j, Runtime *r, Prompt *prompt, size_t i, float *ve
     return failure == &j->failure ? -EBADMSG : 0;
 }
 
-int job_encode_next(Job *j, Runtime *r, Prompt *prompt)
+int job_encode_next(Job *j, Runtime *r, Feed *feed)
 {
     size_t i = j->n_encoded, n_media = j->args->n_media;
+    Prompt *prompt = feed ? &feed->rows : NULL;
     float *vector = j->vectors + i * SPACE_LENGTH;
     int e = i < n_media ? encode_medium(j, r, prompt, i, vector)
                         : encode_text(j, r, i - n_media, vector);
@@ -213,25 +214,93 @@ static void score_labels(Job *j, const Runtime *r)
         j->scores[i].score = space_match(r->space, (float)j->scores[i].score);
 }
 
-int job_encode_begin(Job *j, Runtime *r, Prompt *prompt)
+/* Whether questions were answered before it. */
+static bool goes_on(const Job *j)
+{
+    return j->conversation && conversation_has_begun(j->conversation);
+}
+
+/* What a model that reads text alone cannot do. */
+static int check_text_alone(Job *j, const Runtime *r)
+{
+    if (j->args->n_media > 0)
+        return failure_set(&j->failure, ERROR_NOT_SUPPORTED,
+                           "This model reads text alone: leave the media out, or name a model "
+                           "with encoders by the option model.");
+    if (j->args->options.effort != 0)
+        return failure_set(&j->failure, ERROR_NOT_SUPPORTED,
+                           "This model always computes as much: leave the option effort out.");
+    if (j->args->options.system.data && !r->form)
+        return failure_set(&j->failure, ERROR_NOT_SUPPORTED,
+                           "This model knows no system text: leave the option system out.");
+    return 0;
+}
+
+int job_encode_begin(Job *j, Runtime *r, Feed *feed)
 {
     const String *system = &j->args->options.system;
-    const Conversation *c = j->conversation;
     int e;
 
-    prompt->n = 0;
-    if (c && conversation_has_begun(c)) {
-        if (system->data)
-            return failure_set(&j->failure, ERROR_INVALID_ARGS,
-                               "The option system is for a session's first question.");
-        e = splice_token(r->splice, prompt, c->last);
-        return e < 0 ? fail_model(&j->failure, e) : 0;
-    }
-    e = splice_begin(r->splice, prompt, system->data, system->length);
+    feed_clear(feed);
+    if (goes_on(j) && system->data)
+        return failure_set(&j->failure, ERROR_INVALID_ARGS,
+                           "The option system is for a session's first question.");
+    if (!r->splice)
+        return check_text_alone(j, r);
+    e = goes_on(j) ? splice_token(r->splice, &feed->rows, j->conversation->last)
+                   : splice_begin(r->splice, &feed->rows, system->data, system->length);
     return e < 0 ? fail_model(&j->failure, e) : 0;
 }
 
-int job_encode_end(Job *j, Runtime *r, Prompt *prompt, size_t position)
+/* The turns of a conversation, or the words alone where the model knows none. */
+static int encode_turns(const Job *j, const Runtime *r, Feed *f, const ChatTurn *turns, size_t n,
+                        size_t *ret_n)
+{
+    const Tokenizer *tokenizer = model_tokenizer(r->model);
+    const ChatTurn *words = &turns[n - 1];
+    int32_t *ids = f->ids + f->n_ids;
+    size_t room = feed_room(f);
+    bool think = j->args->options.think;
+
+    if (!r->form && goes_on(j))
+        return tokenizer_encode(tokenizer, words->text, words->length, ids, room, ret_n);
+    if (!r->form)
+        return chat_encode_plain(tokenizer, words->text, words->length, false, ids, room, ret_n);
+    if (goes_on(j))
+        return chat_encode_next(r->form, tokenizer, turns, n, think, ids, room, ret_n);
+    return chat_encode(r->form, tokenizer, turns, n, think, ids, room, ret_n);
+}
+
+static int encode_text_alone(const Job *j, const Runtime *r, Feed *f, const char *words,
+                             size_t length)
+{
+    const String *system = &j->args->options.system;
+    ChatTurn turns[2];
+    size_t n = 0, n_ids = 0;
+    int e;
+
+    if (goes_on(j) && j->conversation->last >= 0) {
+        if (feed_room(f) == 0)
+            return -E2BIG;
+        f->ids[f->n_ids++] = j->conversation->last;
+    }
+    if (system->data)
+        turns[n++] = (ChatTurn){CHAT_SYSTEM, system->data, system->length};
+    turns[n++] = (ChatTurn){CHAT_USER, words, length};
+    e = encode_turns(j, r, f, turns, n, &n_ids);
+    if (e < 0)
+        return e;
+    f->n_ids += n_ids;
+    return n_ids > 0 ? 0 : -EINVAL;
+}
+
+int job_encode_words(const Job *j, Runtime *r, Feed *feed, const char *words, size_t length)
+{
+    return r->splice ? splice_question(r->splice, &feed->rows, words, length)
+                     : encode_text_alone(j, r, feed, words, length);
+}
+
+int job_encode_end(Job *j, Runtime *r, Feed *feed, size_t position)
 {
     const String *question = &j->args->question;
     size_t before;
@@ -241,12 +310,11 @@ int job_encode_end(Job *j, Runtime *r, Prompt *prompt, size_t position)
         score_labels(j, r);
     if (j->kind != WORK_ASK)
         return 0;
-    before = prompt->n;
-    e = *j->args->collection.name
-            ? context_append(j, r, prompt, position)
-            : splice_question(r->splice, prompt, question->data, question->length);
+    before = feed_length(feed);
+    e = *j->args->collection.name ? context_append(j, r, feed, position)
+                                  : job_encode_words(j, r, feed, question->data, question->length);
     if (e < 0)
         return fail_model(&j->failure, e);
-    j->tokens += prompt->n - before;
+    j->tokens += feed_length(feed) - before;
     return 0;
 }

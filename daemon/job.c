@@ -158,6 +158,10 @@ int job_new(Work *work, Account *account, uint32_t default_max_tokens, Job **ret
         account_ref(account); /* still the caller's */
         return -ENOMEM;
     }
+    strcpy(j->wanted, j->kind == WORK_LOAD  ? args->question.data
+                      : j->conversation     ? j->conversation->model
+                      : args->options.model ? args->options.model
+                                            : "");
     sampler_init(&j->sampler, &(SamplerOptions){
                                   .temperature = (float)args->options.temperature,
                                   .top_p = (float)args->options.top_p,

@@ -31,7 +31,7 @@ typedef enum JobState {
     JOB_DONE,
 } JobState;
 
-#define JOB_OUTBOX_SIZE 4096
+#define JOB_OUTBOX_SIZE 8192
 #define REBUILD_TEXTS   64 /* encoded between two visits to the index */
 
 typedef struct Job Job;
@@ -58,6 +58,7 @@ typedef struct Job {
     WorkArgs *args;
     WorkKind kind;
     Account *account;
+    char wanted[RUNTIME_NAME_SIZE]; /* the model that answers; "": the selected one */
     atomic_bool cancelled, paused;
     bool at_worker, at_index; /* the loop's notes of who owns it */
     bool searching;           /* an answer's question, before what it is about is found */

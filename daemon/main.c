@@ -21,7 +21,8 @@ static const char usage[] =
     "\n"
     "  --bus=BUS            session (the default), system, or a bus address\n"
     "  --config=FILE        instead of " SYSCONFDIR "/perceptd/perceptd.conf\n"
-    "  --model=NAME         instead of the configured model: a name or the path of a GGUF file\n"
+    "  --model=NAME         instead of the configured model: a name, or the path of a GGUF\n"
+    "                       file or a model's folder\n"
     "  --media-helper=FILE  instead of " PKGLIBEXECDIR "/percept-media\n"
     "  --help, --version\n";
 

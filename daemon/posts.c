@@ -5,6 +5,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "engine/base/detokenizer.h"
+
+_Static_assert(DETOKENIZER_TEXT_MAX <= JOB_OUTBOX_SIZE / 2,
+               "what was taken of a full outbox wakes the worker, service.c");
+
 int posts_init(Posts *p)
 {
     *p = (Posts){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
@@ -35,7 +40,7 @@ bool posts_room(Posts *p, const Job *j)
     bool room;
 
     pthread_mutex_lock(&p->lock);
-    room = j->outbox_length + RUNTIME_PIECE_MAX <= JOB_OUTBOX_SIZE;
+    room = j->outbox_length + DETOKENIZER_TEXT_MAX <= JOB_OUTBOX_SIZE;
     pthread_mutex_unlock(&p->lock);
     return room;
 }

@@ -7,20 +7,8 @@
 #include "daemon/models.h"
 #include "ipc/limits.h"
 
-/* A name is looked for in the folders, in order. */
-static int model_path(const char *model, const char *const *folders, char path[CONFIG_NAME_MAX])
-{
-    if (strchr(model, '/')) {
-        snprintf(path, CONFIG_NAME_MAX, "%s", model);
-        return access(path, R_OK) < 0 ? -errno : 0;
-    }
-    for (; *folders; folders++) {
-        int n = snprintf(path, CONFIG_NAME_MAX, "%s/%s.gguf", *folders, model);
-        if (n < CONFIG_NAME_MAX && access(path, R_OK) == 0)
-            return 0;
-    }
-    return -ENOENT;
-}
+#define CONTEXT_LEAST (2 * RUNTIME_ANSWER_ROOM)
+#define CONTEXTS_HELD 4 /* keys and values that a model which reads text alone has room for */
 
 /* Sums what each encoder's tensors weigh; of an embedding table only the rows in use are read. */
 static void count_encoder_bytes(Runtime *r)
@@ -36,47 +24,56 @@ static void count_encoder_bytes(Runtime *r)
     }
 }
 
-/* What one step writes has a ceiling, so that its way to the client can have one. */
-static int check_pieces(Runtime *r)
+static EngineOptions engine_options(const ModelInfo *info, const Config *config)
 {
-    const Tokenizer *t = model_tokenizer(r->model);
-    size_t length;
+    EngineOptions o = engine_options_default();
 
-    for (size_t i = 0; i < tokenizer_size(t); i++) {
-        tokenizer_piece(t, (int32_t)i, &length);
-        if (length > RUNTIME_PIECE_MAX)
-            return weights_fail(r->weights, -EBADMSG, "token %zu has more than %d bytes", i,
-                                RUNTIME_PIECE_MAX);
+    o.max_sessions = RUNTIME_SLOTS + LIMIT_SESSIONS;
+    o.max_batch_rows = RUNTIME_ROWS;
+    o.memory = config->memory_budget;
+    if (info->gated) {
+        /* A conversation keeps up to a context of rows, but seldom more than half of the gates
+         * open. */
+        o.max_tokens = RUNTIME_SLOTS * 512 + LIMIT_SESSIONS * info->context_length / 2;
+    } else {
+        o.context = config->context < info->context_length ? config->context : info->context_length;
+        o.max_tokens = CONTEXTS_HELD * o.context;
     }
-    return 0;
+    return o;
+}
+
+static int open_senses(Runtime *r, const Config *config)
+{
+    int e = encoders_open(r->weights, r->backend, &r->encoders);
+
+    if (e >= 0)
+        e = space_open(r->weights, r->backend, &r->space);
+    if (e >= 0)
+        e = splice_open(r->weights, r->backend, model_tokenizer(r->model), &r->splice);
+    if (e >= 0 && config->cache)
+        e = cache_new(&r->cache);
+    return e;
 }
 
 static int open_parts(Runtime *r, const Config *config)
 {
-    EngineOptions options = engine_options_default();
+    const ModelInfo *info = model_info(r->model);
+    EngineOptions options = engine_options(info, config);
     int e;
 
-    options.max_sessions = RUNTIME_SLOTS + LIMIT_SESSIONS;
-    /* A conversation keeps up to a context of rows, but seldom more than half of the gates open. */
-    options.max_tokens =
-        RUNTIME_SLOTS * 512 + LIMIT_SESSIONS * model_info(r->model)->context_length / 2;
-    options.max_batch_rows = RUNTIME_ROWS;
-    options.memory = config->memory_budget;
+    if (info->context_length < CONTEXT_LEAST)
+        return weights_fail(r->weights, -EBADMSG,
+                            "key %s.context_length is %u, too short for a question", info->family,
+                            info->context_length);
     e = backend_cpu_open(config->threads, config->precision, config->cpu_mask, &r->backend);
     if (e >= 0) /* reads all of the file, so before a budget is held */
         e = model_digest(r->model, r->digest);
     if (e >= 0)
         e = engine_open(r->model, r->backend, &options, &r->engine);
-    if (e >= 0)
-        e = encoders_open(r->weights, r->backend, &r->encoders);
-    if (e >= 0)
-        e = space_open(r->weights, r->backend, &r->space);
-    if (e >= 0)
-        e = splice_open(r->weights, r->backend, model_tokenizer(r->model), &r->splice);
-    if (e >= 0)
-        e = check_pieces(r);
-    if (e >= 0 && config->cache)
-        e = cache_new(&r->cache);
+    if (e >= 0 && info->gated)
+        e = open_senses(r, config);
+    else if (e >= 0)
+        r->form = chat_find(model_tokenizer(r->model), info->family);
     r->ids = e >= 0 ? calloc(LIMIT_TEXT_BYTES, sizeof *r->ids) : NULL;
     return e >= 0 && !r->ids ? -ENOMEM : e;
 }
@@ -96,9 +93,9 @@ int runtime_open(const Config *config, const char *const *folders, Runtime **ret
 
     if (!r)
         return explain(-ENOMEM, "The model cannot be loaded", "", ret_error);
-    e = model_path(config->model, folders, path);
+    e = model_find(config->model, folders, path, sizeof path);
     if (e < 0)
-        return explain(e, "The configured model is not installed", "", ret_error);
+        return explain(e, "The model is not installed", "", ret_error);
     e = weights_open(path, &r->weights, error);
     if (e < 0)
         return explain(e, "The model file cannot be used", error, ret_error);

@@ -55,6 +55,8 @@ static const ServerFacts facts = {
     .space_length = SPACE_LENGTH,
 };
 
+static void notify_status(const Service *s);
+
 static void quota_hit(void *userdata, uid_t uid, const char *sender)
 {
     Service *s = userdata;
@@ -90,11 +92,31 @@ static void look_for_models(void *userdata)
     tell_models(s);
 }
 
+/* Of the model that a call runs on which names none. */
+static const ModelStatus *selected_status(const Service *s)
+{
+    static const ModelStatus none = {.state = WORKER_UNLOADED};
+    char name[RUNTIME_NAME_SIZE];
+
+    (void)model_name(s->config.model, name, sizeof name);
+    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
+        if (strcmp(s->status.models[i].name, name) == 0)
+            return &s->status.models[i];
+    return &none;
+}
+
+/* A name, which may be that of the configured model. */
 static void use_model(Service *s, const char *name)
 {
-    snprintf(s->config.model, sizeof s->config.model, "%s", name);
+    char configured[RUNTIME_NAME_SIZE];
+
+    (void)model_name(s->configured, configured, sizeof configured);
+    snprintf(s->config.model, sizeof s->config.model, "%s",
+             strcmp(configured, name) == 0 ? s->configured : name);
     worker_configure(s->worker, &s->config);
     look_for_models(s);
+    server_status_changed(s->server);
+    notify_status(s);
 }
 
 static void finish(Service *s, Job *j)
@@ -102,7 +124,7 @@ static void finish(Service *s, Job *j)
     Conversation *c = j->conversation;
 
     report_failure(j);
-    if (j->kind == WORK_LOAD && j->failure.code != ERROR_NONE)
+    if (j->kind == WORK_LOAD && !j->args->options.beside && j->failure.code != ERROR_NONE)
         use_model(s, s->configured);
     job_finish(j);
     if (c) {
@@ -177,7 +199,8 @@ static void on_intake_done(void *userdata, Job *j)
     else if (needs_worker(j))
         to_worker(s, j);
     else {
-        strcpy(j->digest, s->status.digest);
+        if (selected_status(s)->senses)
+            strcpy(j->digest, selected_status(s)->digest);
         to_index(s, j);
     }
 }
@@ -211,10 +234,14 @@ static void on_index_done(Service *s, Job *j)
         finish(s, j);
 }
 
-static int check_options(const WorkArgs *args, Failure *failure)
+static int check_options(const WorkArgs *args, bool in_session, Failure *failure)
 {
+    if (in_session && args->options.model)
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "A session keeps the model that it was opened with: leave the option "
+                           "model out.");
     if (args->kind == WORK_LOAD &&
-        (args->question.length == 0 || args->question.length >= NAME_MAX ||
+        (args->question.length == 0 || args->question.length > LIMIT_MODEL_NAME ||
          strchr(args->question.data, '/')))
         return failure_set(failure, ERROR_INVALID_ARGS, "Give the name of an installed model.");
     if (args->options.truncate == TRUNCATE_TAIL && args->n_media > 0)
@@ -228,7 +255,7 @@ static int start(void *userdata, Work *w, Failure *failure)
     const WorkArgs *args = work_args(w);
     Account *account;
     Job *j;
-    int r = check_options(args, failure);
+    int r = check_options(args, work_conversation(w), failure);
 
     if (r < 0)
         return r;
@@ -242,7 +269,7 @@ static int start(void *userdata, Work *w, Failure *failure)
     }
     work_set_job(w, j);
     s->n_jobs++;
-    if (j->kind == WORK_LOAD)
+    if (j->kind == WORK_LOAD && !args->options.beside)
         use_model(s, args->question.data);
     if (j->conversation)
         j->conversation->n_jobs++;
@@ -287,15 +314,20 @@ static int administer(void *userdata, AdminVerb verb, const char *model, Failure
         service_reload(s);
         return *s->config_error ? failure_set(failure, ERROR_FAILED, "%.180s", s->config_error) : 0;
     }
-    if (s->status.state != WORKER_READY || strcmp(model, s->status.model) != 0)
-        return failure_set(failure, ERROR_MODEL_UNAVAILABLE, "No model of this name is loaded.");
-    worker_unload(s->worker);
-    return 0;
+    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++) {
+        const ModelStatus *m = &s->status.models[i];
+        if (m->state != WORKER_READY || strcmp(model, m->name) != 0)
+            continue;
+        worker_unload(s->worker, model);
+        return 0;
+    }
+    return failure_set(failure, ERROR_MODEL_UNAVAILABLE, "No model of this name is loaded.");
 }
 
-static int open_session(void *userdata, void **ret_conversation, Failure *failure)
+static int open_session(void *userdata, const char *model, void **ret_conversation,
+                        Failure *failure)
 {
-    Conversation *c = conversation_new();
+    Conversation *c = conversation_new(model ? model : "");
 
     (void)userdata;
     if (!c)
@@ -321,11 +353,12 @@ static void get_status(void *userdata, ServiceStatus *ret_status)
         [WORKER_FAILED] = "failed",
     };
     Service *s = userdata;
+    const ModelStatus *m = selected_status(s);
 
     *ret_status = (ServiceStatus){
-        .state = names[s->status.state],
-        .backend = s->status.backend,
-        .degraded_reason = *s->status.reason ? s->status.reason : s->config_error,
+        .state = names[m->state],
+        .backend = m->backend,
+        .degraded_reason = *m->reason ? m->reason : s->config_error,
         .queue_depth = s->n_jobs - (s->rebuild != NULL),
     };
 }
@@ -341,39 +374,53 @@ static void lost(void *userdata)
 /* Tells systemd, and thereby `systemctl status`, in plain words. */
 static void notify_status(const Service *s)
 {
-    const WorkerStatus *st = &s->status;
+    const ModelStatus *m = selected_status(s);
 
-    if (st->state == WORKER_READY)
-        notify_send(s->notify, "STATUS=Ready: %s on %s.", st->model, st->backend);
-    else if (st->state == WORKER_FAILED)
-        notify_send(s->notify, "STATUS=No model: %s", st->reason);
+    if (m->state == WORKER_READY)
+        notify_send(s->notify, "STATUS=Ready: %s on %s.", m->name, m->backend);
+    else if (m->state == WORKER_FAILED)
+        notify_send(s->notify, "STATUS=No model: %s", m->reason);
     else
         notify_send(s->notify, "STATUS=%s",
-                    st->state == WORKER_LOADING ? "Loading the model."
-                                                : "Ready: the first call loads the model.");
+                    m->state == WORKER_LOADING ? "Loading the model."
+                                               : "Ready: the first call loads the model.");
+}
+
+/* What became of one place among the loaded models. */
+static void journal_change(const ModelStatus *before, const ModelStatus *now)
+{
+    if (before->state == WORKER_READY)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
+                                      .message_id = EVENT_MODEL_UNLOADED,
+                                      .model = before->name},
+                      "The model has left memory.");
+    if (now->state == WORKER_READY)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
+                                      .message_id = EVENT_MODEL_LOADED,
+                                      .model = now->name,
+                                      .backend = now->backend,
+                                      .duration_usec = now->load_usec},
+                      "Model '%s' is loaded on %s.", now->name, now->backend);
+    if (now->state == WORKER_FAILED)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR,
+                                      .message_id = EVENT_MODEL_FAILED,
+                                      .model = now->name},
+                      "%s", now->reason);
 }
 
 static void status_update(Service *s)
 {
-    WorkerState before = s->status.state;
+    WorkerStatus before = s->status;
+    bool changed = false;
 
     worker_status(s->worker, &s->status);
-    if (s->status.state == before)
+    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
+        if (s->status.models[i].change != before.models[i].change) {
+            journal_change(&before.models[i], &s->status.models[i]);
+            changed = true;
+        }
+    if (!changed)
         return;
-    if (s->status.state == WORKER_READY)
-        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
-                                      .message_id = EVENT_MODEL_LOADED,
-                                      .model = s->status.model,
-                                      .backend = s->status.backend,
-                                      .duration_usec = s->status.load_usec},
-                      "Model '%s' is loaded on %s.", s->status.model, s->status.backend);
-    if (s->status.state == WORKER_UNLOADED)
-        journal_event(
-            &(JournalEvent){.level = LOG_LEVEL_NOTICE, .message_id = EVENT_MODEL_UNLOADED},
-            "The model has left memory.");
-    if (s->status.state == WORKER_FAILED)
-        journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR, .message_id = EVENT_MODEL_FAILED},
-                      "%s", s->status.reason);
     notify_status(s);
     server_status_changed(s->server);
     tell_models(s);

@@ -9,7 +9,8 @@
 #define TURN_USEC     20000 /* nobody waits longer behind a long prompt or a large batch */
 #define ROWS_AT_FIRST 32    /* of a chunk, until it is known how long a row takes */
 #define BULK_SLOTS    (RUNTIME_SLOTS / 4)
-#define ANSWER_ROOM   16 /* tokens that a prompt must leave */
+#define ALONE_USEC    200000 /* when nobody waits, for a model that long chunks are good for */
+#define ROWS_OF_A_MIX 16     /* fewer of a model without gates read as many experts, but for less */
 
 int slots_init(Slots *s, Runtime *runtime, Posts *posts)
 {
@@ -26,7 +27,7 @@ void slots_deinit(Slots *s)
     for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
         assert(!s->slots[i].job);
         if (s->runtime)
-            prompt_deinit(&s->slots[i].prompt, s->runtime->splice);
+            feed_deinit(&s->slots[i].feed, s->runtime);
         free(s->slots[i].logits);
     }
     *s = (Slots){0};
@@ -37,23 +38,27 @@ void slots_forget(Conversation *c)
     if (!c->session)
         return;
     c->session = session_close(c->session);
+    c->home = NULL;
     LIST_REMOVE(c, link);
+}
+
+unsigned slots_in_hand(const Slots *s)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+        n += s->slots[i].job != NULL;
+    return n;
 }
 
 bool slots_are_free(const Slots *s)
 {
-    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
-        if (s->slots[i].job)
-            return false;
-    return true;
+    return slots_in_hand(s) == 0;
 }
 
 bool slots_have_room(const Slots *s)
 {
-    for (size_t i = 0; i < RUNTIME_SLOTS; i++)
-        if (!s->slots[i].job)
-            return true;
-    return false;
+    return slots_in_hand(s) < RUNTIME_SLOTS;
 }
 
 unsigned slots_of(const Slots *s, const Account *account)
@@ -104,9 +109,9 @@ static void slot_leave(Slot *slot)
     if (!c)
         session_close(slot->session);
     else if (j->failure.code == ERROR_NONE) {
-        conversation_add(c, &slot->prompt, slot->fed, slot->n_fed, shift_of(j));
+        conversation_add(c, &slot->feed, slot->fed, slot->n_fed, shift_of(j));
         strcpy(c->digest, j->digest);
-        c->last = j->token;
+        c->last = slot->closed ? -1 : j->token;
     } else if (session_position(slot->session) < slot->base)
         slots_forget(c); /* it was not even made again */
     else
@@ -152,6 +157,7 @@ static int slot_timeline(Slots *s, Slot *slot)
             return r;
         if (c) {
             c->session = slot->session;
+            c->home = s;
             LIST_INSERT_HEAD(&s->conversations, c, link);
             slot->replay = STAILQ_FIRST(&c->exchanges);
         }
@@ -165,17 +171,18 @@ static int slot_timeline(Slots *s, Slot *slot)
  * allocates. */
 static int slot_prepare(Slots *s, Slot *slot)
 {
-    const ModelInfo *info = model_info(s->runtime->model);
-
     if (!slot->logits)
-        slot->logits = calloc(info->vocab_size, sizeof *slot->logits);
+        slot->logits = calloc(model_info(s->runtime->model)->vocab_size, sizeof *slot->logits);
     if (!slot->logits)
         return -ENOMEM;
-    if (!slot->prompt.rows) {
-        int r = prompt_init(&slot->prompt, s->runtime->splice, info->context_length - ANSWER_ROOM);
+    if (slot->feed.capacity == 0) {
+        int r = feed_init(&slot->feed, s->runtime);
         if (r < 0)
             return r;
     }
+    slot->closed = false;
+    detokenizer_init(&slot->detokenizer, model_tokenizer(s->runtime->model));
+    slot->job->sampler.options.every_id = !s->runtime->splice;
     return slot_timeline(s, slot);
 }
 
@@ -187,11 +194,22 @@ static Slot *slot_free(Slots *s)
     return NULL;
 }
 
-/* Its timeline is there, or can be made again: by the model that made it, from what was fed. */
-static bool can_continue(const Conversation *c, const Runtime *r)
+/* Its timeline is there, or can be made again: by the model that made it, from what was fed. One
+ * that another model has begun without an answer is let go. */
+static bool can_continue(const Slots *s, Conversation *c)
 {
-    return !conversation_has_begun(c) || c->session ||
-           (!c->lost && strcmp(c->digest, r->digest) == 0);
+    if (c->session && c->home == s)
+        return true;
+    if (conversation_has_begun(c))
+        return !c->session && !c->lost && strcmp(c->digest, s->runtime->digest) == 0;
+    slots_forget(c);
+    return true;
+}
+
+/* Whether it wants vectors of a model that makes none. */
+static bool is_beyond(const Job *j, const Runtime *r)
+{
+    return !r->encoders && !job_answers(j) && (j->searching || j->n_items > 0);
 }
 
 void slots_admit(Slots *s, Job *j)
@@ -207,14 +225,18 @@ void slots_admit(Slots *s, Job *j)
     j->state = JOB_ENCODING;
     slot->job = j;
     slot->turn = ++s->turn;
-    if (!job_answers(j))
+    if (is_beyond(j, r))
+        slot_fail(s, slot, ERROR_NOT_SUPPORTED,
+                  "This model reads text alone and makes no vectors: name one with encoders by "
+                  "the option model, or select one by LoadModel.");
+    if (!slot->job || !job_answers(j))
         return;
-    if (j->conversation && !can_continue(j->conversation, r))
+    if (j->conversation && !can_continue(s, j->conversation))
         slot_fail(s, slot, ERROR_MODEL_UNAVAILABLE,
                   "The model was loaded anew: open a new session.");
     else if (slot_prepare(s, slot) < 0)
         slot_fail(s, slot, ERROR_NO_MEMORY, "Out of memory.");
-    else if (job_encode_begin(j, s->runtime, &slot->prompt) < 0)
+    else if (job_encode_begin(j, s->runtime, &slot->feed) < 0)
         slot_end(s, slot);
     else
         posts_state(s->posts, j, JOB_ENCODING, 0);
@@ -230,23 +252,22 @@ void slots_drop_cancelled(Slots *s)
 /* Everything is encoded: an answer goes on to the decoder, other jobs are done. */
 static void slot_encoded(Slots *s, Slot *slot)
 {
-    const ModelInfo *info = model_info(s->runtime->model);
+    uint32_t used, room, context = engine_context(s->runtime->engine);
     Job *j = slot->job;
-    uint32_t used, room;
 
     if (j->kind == WORK_EMBED_BULK && job_seal_vectors(j) < 0)
         failure_set(&j->failure, ERROR_NO_MEMORY, "Out of memory.");
-    if (job_encode_end(j, s->runtime, &slot->prompt, slot->base) < 0 || j->kind != WORK_ASK) {
+    if (job_encode_end(j, s->runtime, &slot->feed, slot->base) < 0 || j->kind != WORK_ASK) {
         slot_end(s, slot);
         return;
     }
-    used = slot->base + (uint32_t)slot->prompt.n;
-    if (used > info->context_length - ANSWER_ROOM) {
+    used = slot->base + (uint32_t)feed_length(&slot->feed);
+    if (used > context - RUNTIME_ANSWER_ROOM) {
         slot_fail(s, slot, ERROR_TOO_LARGE,
                   "The conversation is too long for the model: open a new session.");
         return;
     }
-    room = info->context_length - used;
+    room = context - used;
     j->max_tokens = j->max_tokens < room ? j->max_tokens : room;
     j->state = JOB_PREFILL;
     posts_state(s->posts, j, JOB_PREFILL, 0);
@@ -255,7 +276,7 @@ static void slot_encoded(Slots *s, Slot *slot)
 static void slot_encode(Slots *s, Slot *slot, uint64_t until)
 {
     Job *j = slot->job;
-    Prompt *prompt = job_answers(j) ? &slot->prompt : NULL;
+    Feed *feed = job_answers(j) ? &slot->feed : NULL;
 
     if (j->searching) {
         (void)job_encode_question(j, s->runtime);
@@ -263,7 +284,7 @@ static void slot_encode(Slots *s, Slot *slot, uint64_t until)
         return;
     }
     while (j->n_encoded < j->n_items) {
-        if (job_encode_next(j, s->runtime, prompt) < 0) {
+        if (job_encode_next(j, s->runtime, feed) < 0) {
             slot_end(s, slot);
             return;
         }
@@ -297,11 +318,13 @@ static void collect(Slots *s, Slot *slot, const BatchItem *item)
     s->of_item[s->n_items++] = slot;
 }
 
-static size_t rows_of_a_turn(const Slots *s)
+static size_t rows_of_a_turn(const Slots *s, bool alone)
 {
-    double rows = TURN_USEC / s->usec_per_row;
+    bool gated = model_info(s->runtime->model)->gated;
+    double usec = alone && !gated ? ALONE_USEC : TURN_USEC, rows = usec / s->usec_per_row;
+    size_t least = gated ? 1 : ROWS_OF_A_MIX;
 
-    return rows < 1                              ? 1
+    return rows < (double)least                  ? least
            : rows > RUNTIME_ROWS - RUNTIME_SLOTS ? RUNTIME_ROWS - RUNTIME_SLOTS
                                                  : (size_t)rows;
 }
@@ -309,13 +332,15 @@ static size_t rows_of_a_turn(const Slots *s)
 static void collect_prompt(Slots *s, Slot *slot, size_t *budget)
 {
     Job *j = slot->job;
-    size_t left = slot->prompt.n - j->prefilled, n = left < *budget ? left : *budget;
+    const Feed *f = &slot->feed;
+    size_t left = feed_length(f) - j->prefilled, n = left < *budget ? left : *budget;
 
     *budget -= n;
     if (n > 0)
         collect(s, slot,
                 &(BatchItem){
-                    .rows = slot->prompt.rows + j->prefilled * slot->prompt.d_model,
+                    .rows = f->ids ? NULL : f->rows.rows + j->prefilled * f->rows.d_model,
+                    .ids = f->ids ? f->ids + j->prefilled : NULL,
                     .n = (uint32_t)n,
                     .shift = shift_of(j),
                     .want_logits = n == left,
@@ -334,16 +359,16 @@ static void collect_replay(Slots *s, Slot *slot, size_t *budget)
     if (n > 0)
         collect(s, slot,
                 &(BatchItem){
-                    .rows = ids ? NULL : e->rows + done * slot->prompt.d_model,
+                    .rows = ids ? NULL : e->rows + done * slot->feed.rows.d_model,
                     .ids = ids ? e->ids + done : NULL,
                     .n = (uint32_t)n,
                     .shift = e->shift,
                 });
 }
 
-size_t slots_collect(Slots *s)
+size_t slots_collect(Slots *s, bool alone)
 {
-    size_t budget = rows_of_a_turn(s);
+    size_t budget = rows_of_a_turn(s, alone);
 
     s->n_items = 0;
     for (size_t i = 0; i < RUNTIME_SLOTS; i++) {
@@ -368,8 +393,13 @@ size_t slots_collect(Slots *s)
     return s->n_items;
 }
 
+/* What the last token left of a character goes out as well. */
 static void slot_answered(Slots *s, Slot *slot, const char *finish)
 {
+    size_t length;
+    const char *text = detokenizer_finish(&slot->detokenizer, &length);
+
+    posts_text(s->posts, slot->job, text, length);
     slot->job->finish = finish;
     slot_end(s, slot);
 }
@@ -379,16 +409,18 @@ static void slot_sample(Slots *s, Slot *slot)
 {
     const Tokenizer *tokenizer = model_tokenizer(s->runtime->model);
     Job *j = slot->job;
-    const char *piece;
+    const char *text;
     size_t length;
 
     j->token = sampler_next(&j->sampler, slot->logits, model_info(s->runtime->model)->vocab_size);
-    if (j->token == tokenizer_special(tokenizer)->eos) {
+    if (tokenizer_is_stop(tokenizer, j->token)) {
+        /* Where turns are text, the next question brings the end of this one. */
+        slot->closed = !s->runtime->splice;
         slot_answered(s, slot, "stop");
         return;
     }
-    piece = tokenizer_piece(tokenizer, j->token, &length);
-    posts_text(s->posts, j, piece, length);
+    text = detokenizer_push(&slot->detokenizer, j->token, &length);
+    posts_text(s->posts, j, text, length);
     j->tokens++;
     if (++j->said == j->max_tokens)
         slot_answered(s, slot, "length");
@@ -417,8 +449,9 @@ static void slot_advance(Slots *s, Slot *slot, const BatchItem *item)
         return;
     }
     j->prefilled += item->n;
-    if (j->prefilled < slot->prompt.n) {
-        posts_state(s->posts, j, JOB_PREFILL, (double)j->prefilled / (double)slot->prompt.n);
+    if (j->prefilled < feed_length(&slot->feed)) {
+        posts_state(s->posts, j, JOB_PREFILL,
+                    (double)j->prefilled / (double)feed_length(&slot->feed));
         return;
     }
     j->state = JOB_DECODE;
@@ -426,11 +459,32 @@ static void slot_advance(Slots *s, Slot *slot, const BatchItem *item)
     slot_sample(s, slot);
 }
 
-/* The caches are full: the youngest of these gives way, and the others go on in the next turn. */
+/* A conversation that has no question in hand; what was fed is kept, so that it can go on. */
+static Conversation *resting_conversation(const Slots *s)
+{
+    Conversation *c, *found = NULL;
+
+    LIST_FOREACH(c, &s->conversations, link) {
+        bool resting = !c->lost;
+        for (size_t i = 0; i < RUNTIME_SLOTS; i++)
+            resting = resting && !(s->slots[i].job && s->slots[i].job->conversation == c);
+        if (resting && c->length > 0)
+            found = c; /* the last is the oldest */
+    }
+    return found;
+}
+
+/* The caches are full: a conversation that rests gives way, or else the youngest of these, and the
+ * others go on in the next turn. */
 static void give_way(Slots *s)
 {
+    Conversation *resting = resting_conversation(s);
     Slot *youngest = s->of_item[0];
 
+    if (resting) {
+        slots_forget(resting);
+        return;
+    }
     for (size_t i = 1; i < s->n_items; i++)
         if (s->of_item[i]->turn > youngest->turn)
             youngest = s->of_item[i];

@@ -7,18 +7,21 @@
  */
 
 #include "daemon/posts.h"
+#include "engine/base/detokenizer.h"
 
 typedef struct Slot {
     Job *job; /* NULL: free */
     Session *session;
     uint32_t base;     /* its position without the job... */
     Counters counters; /* ... and what it had read by then */
-    Prompt prompt;     /* kept from job to job */
+    Feed feed;         /* kept from job to job */
     float *logits;     /* [vocab_size] */
     Exchange *replay;  /* of the conversation, the next to be fed again; NULL: there is none */
     size_t replayed;   /* rows and tokens of it */
     int32_t fed[LIMIT_ANSWER_TOKENS]; /* of the answer */
     size_t n_fed;
+    bool closed; /* the answer has ended with a token that is not fed */
+    Detokenizer detokenizer;
     uint64_t turn; /* of its admission */
 } Slot;
 
@@ -39,6 +42,7 @@ int slots_init(Slots *s, Runtime *runtime, Posts *posts);
 /* Every slot is free by now. */
 void slots_deinit(Slots *s);
 
+unsigned slots_in_hand(const Slots *s);
 bool slots_are_free(const Slots *s);
 bool slots_have_room(const Slots *s);
 /* Whether a turn would do anything. */
@@ -54,5 +58,6 @@ void slots_admit(Slots *s, Job *j);
 /* A turn. */
 void slots_drop_cancelled(Slots *s);
 void slots_encode(Slots *s);
-size_t slots_collect(Slots *s);
+/* alone: nobody else waits for the worker. */
+size_t slots_collect(Slots *s, bool alone);
 void slots_advance(Slots *s, int result, uint64_t usec);

@@ -1,9 +1,10 @@
 #pragma once
 
 /*
- * The one thread that touches the model. It loads it when the first job comes, and then, turn by
- * turn, serves all jobs together: one forward reads each weight once for everybody. After the
- * configured time without a job it lets the weights go.
+ * The one thread that touches models. It loads one when the first job comes that wants it, and
+ * then, turn by turn, serves all jobs together: one forward of a model reads each weight once for
+ * everybody. After the configured time without a job it lets a model's weights go, or earlier where
+ * another model needs its place or its share of the memory budget.
  */
 
 #include "daemon/config.h"
@@ -18,13 +19,21 @@ typedef enum WorkerState {
     WORKER_FAILED, /* to load; the next job tries again */
 } WorkerState;
 
-typedef struct WorkerStatus {
+/* One model, or, of WORKER_UNLOADED, none. */
+typedef struct ModelStatus {
     WorkerState state;
-    char model[RUNTIME_NAME_SIZE];                              /* "" of WORKER_UNLOADED */
-    char digest[RUNTIME_NAME_SIZE], backend[RUNTIME_NAME_SIZE]; /* of WORKER_READY */
-    uint32_t context_length;
+    uint64_t change; /* another number after every change */
+    char name[RUNTIME_NAME_SIZE];
+    char digest[RUNTIME_NAME_SIZE], backend[RUNTIME_NAME_SIZE], family[32]; /* of WORKER_READY... */
+    bool senses;                    /* ... has encoders, so that it makes vectors */
+    uint32_t context_length;        /* ... */
+    uint64_t memory;                /* ... bytes of weights and buffers */
     char reason[RUNTIME_ERROR_MAX]; /* of WORKER_FAILED */
     uint64_t load_usec;
+} ModelStatus;
+
+typedef struct WorkerStatus {
+    ModelStatus models[LIMIT_LOADED_MODELS];
 } WorkerStatus;
 
 /* folders as in runtime_open(), borrowed until worker_free(). */
@@ -39,12 +48,12 @@ void worker_submit(Worker *w, Job *j);
 void worker_forget(Worker *w, Conversation *c);
 /* After a job's flags were changed, or its text was taken. */
 void worker_wake(Worker *w);
-/* From the next job on; a model that it changes is loaded again once nothing runs on the old
- * one. */
+/* From the next job on; models that it changes are loaded again once nothing runs on them. A
+ * selected model leaves when another has taken its part. */
 void worker_configure(Worker *w, const Config *config);
 
 /* The weights leave memory as soon as nothing runs on them; the next job loads them again. */
-void worker_unload(Worker *w);
+void worker_unload(Worker *w, const char *model);
 
 /* Readable when something was posted or the status has changed. */
 Posts *worker_posts(Worker *w);

@@ -359,6 +359,8 @@ static void write_ask_options(Writer *w, const AskOptions *o)
     writer_open(w, DBUS_TYPE_ARRAY, "{sv}");
     if (o->system)
         writer_entry_string(w, "system", o->system);
+    if (o->model)
+        writer_entry_string(w, "model", o->model);
     if (o->effort != 0)
         writer_entry_double(w, "effort", o->effort);
     if (o->temperature != 0)
@@ -369,6 +371,8 @@ static void write_ask_options(Writer *w, const AskOptions *o)
         writer_entry_u32(w, "max_tokens", o->max_tokens);
     if (o->high_detail)
         writer_entry_string(w, "detail", "high");
+    if (o->think)
+        writer_entry_bool(w, "think", true);
     writer_close(w);
 }
 

@@ -45,11 +45,11 @@ void vectors_deinit(Vectors *v);
 
 /* What a question may say besides; zero or NULL leaves it to the service. */
 typedef struct AskOptions {
-    const char *system;
+    const char *system, *model;
     double effort, temperature;
     uint64_t seed;
     uint32_t max_tokens;
-    bool high_detail;
+    bool high_detail, think;
 } AskOptions;
 
 typedef struct ClientMedium {

@@ -26,7 +26,8 @@ typedef enum WorkKind {
     WORK_EMBED_BULK,
     WORK_CLASSIFY,
     WORK_ASK,
-    WORK_LOAD, /* of the model that the question names; without items */
+    WORK_LOAD,    /* of the model that the question names; without items */
+    WORK_SESSION, /* never work: what OpenSession's options are read as */
     WORK_OPEN_COLLECTION,
     WORK_DELETE_COLLECTION,
     WORK_LIST_COLLECTIONS,
@@ -77,6 +78,9 @@ typedef struct CallOptions {
     double effort, temperature, top_p;
     uint64_t seed;
     String system;       /* data NULL = none */
+    const char *model;   /* name, in the message; NULL = the selected one */
+    bool think;          /* thoughts before the answer, of models that can */
+    bool beside;         /* LoadModel: the selected model stays that */
     const char *session; /* path, in the message; NULL = none */
     bool signals;        /* the client wants to be told by signals, too */
     char handle_token[LIMIT_HANDLE_TOKEN + 1];
@@ -195,9 +199,10 @@ typedef struct Handlers {
     void (*cancel)(void *userdata, Work *work);
     /* The reader of a streamed answer is slow: only this work waits. */
     void (*pause)(void *userdata, Work *work, bool paused);
-    /* A conversation of several WORK_ASKs; closed once, with a work under way perhaps. -EBADMSG
-     * with the failure set. */
-    int (*open_session)(void *userdata, void **ret_conversation, Failure *failure);
+    /* A conversation of several WORK_ASKs with a model, the selected one if that is NULL; closed
+     * once, with a work under way perhaps. -EBADMSG with the failure set. */
+    int (*open_session)(void *userdata, const char *model, void **ret_conversation,
+                        Failure *failure);
     void (*close_session)(void *userdata, void *conversation);
     /* The caller has been checked. model: of ADMIN_UNLOAD. -EBADMSG with the failure set. */
     int (*administer)(void *userdata, AdminVerb verb, const char *model, Failure *failure);

@@ -15,6 +15,7 @@
 #define LIMIT_WAITERS                 4           /* unanswered Wait calls of one request */
 #define LIMIT_MODELS                  64          /* shown on the bus */
 #define LIMIT_MODEL_NAME              127         /* bytes */
+#define LIMIT_LOADED_MODELS           4           /* in memory at a time */
 #define LIMIT_TEXTS                   4096        /* texts of one EmbedText */
 #define LIMIT_BULK_TEXTS              65536       /* of one EmbedBulk... */
 #define LIMIT_BULK_BYTES              (16u << 20) /* ... and its memfd */

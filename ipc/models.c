@@ -141,8 +141,8 @@ static void emit_changed(Server *s, const ServerModel *m)
 static bool model_same(const ServerModel *a, const ServerModel *b)
 {
     return a->selected == b->selected && a->bytes == b->bytes && a->dimension == b->dimension &&
-           a->context_length == b->context_length && strcmp(a->state, b->state) == 0 &&
-           strcmp(a->digest, b->digest) == 0;
+           a->context_length == b->context_length && a->memory == b->memory &&
+           strcmp(a->state, b->state) == 0 && strcmp(a->digest, b->digest) == 0;
 }
 
 static const ServerModel *model_named(const ServerModel *models, size_t n, const char *name)

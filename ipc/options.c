@@ -14,6 +14,7 @@
 #define CLASSIFY   MASK(WORK_CLASSIFY)
 #define ASK        MASK(WORK_ASK)
 #define LOAD       MASK(WORK_LOAD)
+#define SESSION    MASK(WORK_SESSION)
 #define ALL        (TEXT | MEDIA | BULK | CLASSIFY | ASK)
 
 /* Of these two the options stand with each item. */
@@ -65,6 +66,17 @@ static int get_count(DBusMessageIter *iter, const char *key, uint32_t high, uint
     if (value < 1 || value > high)
         return failure_set(failure, ERROR_INVALID_ARGS, "%s must lie between 1 and %u.", key, high);
     *ret_value = value;
+    return 0;
+}
+
+static int read_beside(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    dbus_bool_t beside;
+
+    (void)facts, (void)failure;
+    dbus_message_iter_get_basic(iter, &beside);
+    args->options.beside = beside;
     return 0;
 }
 
@@ -209,6 +221,17 @@ static int read_temperature(DBusMessageIter *iter, const ServerFacts *facts, Wor
     return get_number(iter, "temperature", 0, 100, &args->options.temperature, failure);
 }
 
+static int read_think(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                      Failure *failure)
+{
+    dbus_bool_t think;
+
+    (void)facts, (void)failure;
+    dbus_message_iter_get_basic(iter, &think);
+    args->options.think = think;
+    return 0;
+}
+
 static int read_top_p(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
                       Failure *failure)
 {
@@ -304,6 +327,19 @@ static int read_model(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs 
     const char *s = get_string(iter);
 
     (void)facts;
+    if (!*s || strlen(s) > LIMIT_MODEL_NAME || strchr(s, '/'))
+        return failure_set(failure, ERROR_INVALID_ARGS,
+                           "model must be the name of an installed model.");
+    args->options.model = s;
+    return 0;
+}
+
+static int read_digest(DBusMessageIter *iter, const ServerFacts *facts, WorkArgs *args,
+                       Failure *failure)
+{
+    const char *s = get_string(iter);
+
+    (void)facts;
     if (strlen(s) != 64 || strspn(s, "0123456789abcdef") != 64)
         return failure_set(failure, ERROR_INVALID_ARGS,
                            "model must be the digest that info tells, 64 digits.");
@@ -335,6 +371,7 @@ static const struct {
     unsigned kinds;
     ReadFunc read;
 } known[] = {
+    { "beside",       "b",      LOAD,                   read_beside },
     { "deadline_ms",  "u",      ALL | LOAD | SEARCHES | ADD_VECTORS, read_deadline },
     { "detail",       "s",      MEDIA | CLASSIFY | ASK | ADD_MEDIA | SEARCH_MEDIA, read_detail },
     { "dimension",    "u",      TEXT | MEDIA | BULK,    read_dimension },
@@ -349,7 +386,8 @@ static const struct {
     { "min_score",    "d",      SEARCHES | ASK_IN,      read_min_score },
     { "modality",     "as",     SEARCHES | ASK_IN,      read_modalities },
     { "modality",     "s",      ADD_VECTORS,            read_modality },
-    { "model",        "s",      ADD_VECTORS,            read_model },
+    { "model",        "s",      ALL | SESSION,          read_model },
+    { "model",        "s",      ADD_VECTORS,            read_digest },
     { "offset",       "u",      SEARCHES,               read_offset },
     { "region",       "(uuuu)", MEDIA | CLASSIFY | ASK | ADD_MEDIA | SEARCH_MEDIA, read_region },
     { "seed",         "t",      ASK,                    read_seed },
@@ -358,11 +396,13 @@ static const struct {
     { "system",       "s",      ASK,                    read_system },
     { "temperature",  "d",      ASK,                    read_temperature },
     { "text_bytes",   "u",      SEARCHES,               read_text_bytes },
+    { "think",        "b",      ASK,                    read_think },
     { "top_p",        "d",      ASK,                    read_top_p },
     { "truncate",     "s",      CUTTABLE,               read_truncate },
 };
 /* clang-format on */
 #define N_KNOWN (sizeof known / sizeof *known)
+_Static_assert(N_KNOWN <= 32, "each has a bit of what was seen");
 
 /* Bytes of a value, or at least `most` if there are more. */
 static size_t value_size(DBusMessageIter *iter, size_t most)

@@ -28,13 +28,19 @@ static void get_api_revision(Server *s, const Target *t, Writer *w)
     writer_basic(w, DBUS_TYPE_UINT32, &revision);
 }
 
+/* The first `most` of them, of which text is the very first. */
+static void write_modalities(const Server *s, size_t most, Writer *w)
+{
+    writer_open(w, DBUS_TYPE_ARRAY, "s");
+    for (size_t i = 0; i < most && s->facts->modalities[i]; i++)
+        writer_string(w, s->facts->modalities[i]);
+    writer_close(w);
+}
+
 static void get_modalities(Server *s, const Target *t, Writer *w)
 {
     (void)t;
-    writer_open(w, DBUS_TYPE_ARRAY, "s");
-    for (const char *const *m = s->facts->modalities; *m; m++)
-        writer_string(w, *m);
-    writer_close(w);
+    write_modalities(s, SIZE_MAX, w);
 }
 
 static void get_limits(Server *s, const Target *t, Writer *w)
@@ -49,6 +55,7 @@ static void get_limits(Server *s, const Target *t, Writer *w)
         {"sessions_per_connection", LIMIT_SESSIONS_PER_CONNECTION},
         {"sessions_per_uid", LIMIT_SESSIONS_PER_UID},
         {"sessions", LIMIT_SESSIONS},
+        {"loaded_models", LIMIT_LOADED_MODELS},
         {"texts", LIMIT_TEXTS},
         {"bulk_texts", LIMIT_BULK_TEXTS},
         {"bulk_bytes", LIMIT_BULK_BYTES},
@@ -151,6 +158,25 @@ static void get_model_context_length(Server *s, const Target *t, Writer *w)
     writer_basic(w, DBUS_TYPE_UINT32, &t->model->context_length);
 }
 
+static void get_model_family(Server *s, const Target *t, Writer *w)
+{
+    (void)s;
+    writer_string(w, t->model->family);
+}
+
+static void get_model_modalities(Server *s, const Target *t, Writer *w)
+{
+    const ServerModel *m = t->model;
+
+    write_modalities(s, !*m->family ? 0 : m->senses ? SIZE_MAX : 1, w);
+}
+
+static void get_model_memory(Server *s, const Target *t, Writer *w)
+{
+    (void)s;
+    writer_basic(w, DBUS_TYPE_UINT64, &t->model->memory);
+}
+
 static void get_log_level(Server *s, const Target *t, Writer *w)
 {
     (void)t;
@@ -216,6 +242,9 @@ const Property properties[] = {
     { MODEL, "Digest",           "s",     PROPERTY_EMITS,    get_model_digest, NULL },
     { MODEL, "Dimension",        "u",     PROPERTY_EMITS,    get_model_dimension, NULL },
     { MODEL, "ContextLength",    "u",     PROPERTY_EMITS,    get_model_context_length, NULL },
+    { MODEL, "Family",           "s",     PROPERTY_EMITS,    get_model_family, NULL },
+    { MODEL, "Modalities",       "as",    PROPERTY_EMITS,    get_model_modalities, NULL },
+    { MODEL, "Memory",           "t",     PROPERTY_EMITS,    get_model_memory, NULL },
 
     { LOG, "LogLevel",           "s",     PROPERTY_POLL,     get_log_level, set_log_level },
     { LOG, "LogTarget",          "s",     PROPERTY_POLL,     get_log_target, set_log_target },

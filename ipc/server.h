@@ -27,9 +27,12 @@ typedef struct ServerModel {
     char name[LIMIT_MODEL_NAME + 1];
     bool selected;     /* the next call runs on it */
     const char *state; /* a static word: "installed", "loading", "ready" or "failed" */
-    uint64_t bytes;    /* of the file */
+    uint64_t bytes;    /* of its files */
     char digest[LIMIT_MODEL_NAME + 1]; /* "" until it was loaded once, like what follows */
-    uint32_t dimension, context_length;
+    char family[32];
+    bool senses;                        /* all of the service's modalities; else text alone */
+    uint32_t dimension, context_length; /* dimension 0: it makes no vectors */
+    uint64_t memory;                    /* bytes of weights and buffers; 0: it is not loaded */
 } ServerModel;
 
 typedef struct ServerEvents {

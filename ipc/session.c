@@ -32,7 +32,7 @@ static int session_charge(const Peer *p, Failure *failure)
     return 0;
 }
 
-static int session_new(Peer *p, Failure *failure)
+static int session_new(Peer *p, const char *model, Failure *failure)
 {
     Server *s = p->server;
     BusSession *b = calloc(1, sizeof *b);
@@ -44,7 +44,7 @@ static int session_new(Peer *p, Failure *failure)
         free(b);
         return failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
     }
-    r = s->events.handlers->open_session(s->events.userdata, &b->conversation, failure);
+    r = s->events.handlers->open_session(s->events.userdata, model, &b->conversation, failure);
     if (r < 0) {
         free(b->path);
         free(b);
@@ -62,16 +62,22 @@ static int session_new(Peer *p, Failure *failure)
 void session_start(Peer *p, DBusMessage *call)
 {
     Server *s = p->server;
+    WorkArgs args = {.kind = WORK_SESSION};
+    DBusMessageIter iter;
     Failure failure;
-    int r = options_read_none(call, &failure);
+    int r;
 
+    dbus_message_iter_init(call, &iter);
+    r = options_read(&iter, s->facts, &args, &failure);
+    if (r == -ENOMEM)
+        r = failure_set(&failure, ERROR_NO_MEMORY, "Out of memory.");
     if (r >= 0) {
         r = session_charge(p, &failure);
         if (r < 0)
             s->events.quota_hit(s->events.userdata, p->user->uid, p->name);
     }
     if (r >= 0)
-        r = session_new(p, &failure);
+        r = session_new(p, args.options.model, &failure);
     if (r < 0)
         server_reply_failure(s, call, &failure);
     else

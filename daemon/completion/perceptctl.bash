@@ -4,7 +4,7 @@ _perceptctl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} word command='' i
     local commands='status ask embed classify similar index watch search purge doctor'
     local options='-i --image -a --audio --user --system --address --json -h --help --version'
-    local ask='--detail --effort --max-tokens --temperature --seed --instructions'
+    local ask='--detail --effort --max-tokens --temperature --seed --instructions --model --think'
     local search='--collection --limit --open --prompt' purge='--uid --state'
 
     # Bash splits --image=FILE into three words.
@@ -24,7 +24,7 @@ _perceptctl() {
         mapfile -t COMPREPLY < <(compgen -d -- "$current")
         return
         ;;
-    --address | --effort | --max-tokens | --temperature | --seed | --instructions) return ;;
+    --address | --effort | --max-tokens | --temperature | --seed | --instructions | --model) return ;;
     --collection | --limit | --uid) return ;;
     esac
     for ((i = 1; i < COMP_CWORD; i++)); do

@@ -32,6 +32,8 @@ complete -c perceptctl -n $ask -l max-tokens -x -d 'Longest answer'
 complete -c perceptctl -n $ask -l temperature -x -d '0 takes the likeliest word'
 complete -c perceptctl -n $ask -l seed -x -d 'Of the draw'
 complete -c perceptctl -n $ask -l instructions -x -d 'What the model is told first'
+complete -c perceptctl -n $ask -l model -x -d 'Another installed model'
+complete -c perceptctl -n $ask -l think -d 'Before the answer'
 
 set -l collection '__fish_seen_subcommand_from index watch search'
 set -l search '__fish_seen_subcommand_from search'

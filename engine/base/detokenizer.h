@@ -8,12 +8,15 @@
 
 #include "engine/base/tokenizer.h"
 
+/* Most text of one push, with that of the finish after it. */
+#define DETOKENIZER_TEXT_MAX (3 * (TOKENIZER_PIECE_MAX + 4))
+
 typedef struct Detokenizer {
     const Tokenizer *tokenizer; /* borrowed */
     bool begun;
     char waiting[TOKENIZER_PIECE_MAX + 4]; /* bytes that no text has been made of */
     size_t n_waiting;
-    char text[3 * (TOKENIZER_PIECE_MAX + 4)];
+    char text[DETOKENIZER_TEXT_MAX];
 } Detokenizer;
 
 void detokenizer_init(Detokenizer *d, const Tokenizer *tokenizer);

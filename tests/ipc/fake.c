@@ -270,9 +270,10 @@ static void pause_work(void *userdata, Work *w, bool paused)
     job->paused = paused;
 }
 
-static int open_session(void *userdata, void **ret_conversation, Failure *failure)
+static int open_session(void *userdata, const char *model, void **ret_conversation,
+                        Failure *failure)
 {
-    (void)userdata, (void)failure;
+    (void)userdata, (void)model, (void)failure;
     *ret_conversation = calloc(1, 1);
     return 0;
 }

@@ -33,7 +33,7 @@ static void test_defaults(void)
     ASSERT_STREQ(c.model, d.model);
     ASSERT_EQ(c.precision, PRECISION_INT8);
     ASSERT_EQ(c.max_tokens, d.max_tokens);
-    ASSERT(config_same_model(&c, &d));
+    ASSERT(config_same_engine(&c, &d));
     ASSERT_ERROR(config_load("/nowhere/at/all", &c, error), ENOENT);
 }
 
@@ -46,6 +46,7 @@ static void test_every_key(void)
                                "  Name = /opt/my model.gguf  \r\n"
                                "Precision=f32\n"
                                "Cache=no\n"
+                               "Context=4096\n"
                                "IdleUnloadSec=60\n"
                                "[Engine]\n"
                                "Threads=3\n"
@@ -64,12 +65,13 @@ static void test_every_key(void)
     ASSERT_EQ(c.precision, PRECISION_F32);
     ASSERT(d.cache && !c.cache);
     ASSERT_EQ(c.idle_unload_sec, 60);
+    ASSERT_EQ(c.context, 4096);
     ASSERT_EQ(c.threads, 3);
     ASSERT_EQ(c.cpu_mask, CPU_PLAIN);
     ASSERT_EQ(c.memory_budget, 3 << 20);
     ASSERT_EQ(c.max_tokens, 1024);
     ASSERT_EQ(c.log_level, LOG_LEVEL_DEBUG);
-    ASSERT(!config_same_model(&c, &d));
+    ASSERT(!config_same_engine(&c, &d));
 }
 
 static void test_refused(void)

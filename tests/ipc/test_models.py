@@ -90,8 +90,10 @@ class Models(ModelsTest):
         self.assertEqual(every, {
             "Name": "first-one", "Selected": True, "State": "ready", "Digest": info["digest"],
             "Bytes": os.path.getsize(Paths.model), "Dimension": info["dimension"],
-            "ContextLength": every["ContextLength"]})
+            "ContextLength": every["ContextLength"], "Family": "percept",
+            "Modalities": ["text", "image", "audio"], "Memory": every["Memory"]})
         self.assertGreater(every["ContextLength"], 100)
+        self.assertGreater(every["Memory"], every["Bytes"])
         self.assertEqual(self.managed()[path_of("first-one")], {MODEL: every})
         for path in path_of("nothing"), PATH + "/models/", PATH + "/modelsx":
             try:
