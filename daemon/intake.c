@@ -236,6 +236,8 @@ static int entry_read(Entry *e, Failure *failure)
     }
     if (r < 0) {
         free(reader);
+        if (r == -ENOMEM)
+            return failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
         return failure_set(failure, ERROR_BUSY, "Nothing is left to read with: try later.");
     }
     m->fd = -1;
@@ -336,6 +338,21 @@ static void helper_of(Intake *in, uid_t uid)
     in->helper_seen = true;
 }
 
+/* What is short now says nothing of the medium, which may be handed in again. */
+static int helper_fail(int error, Failure *failure)
+{
+    switch (-error) {
+    case ENOMEM:
+        return failure_set(failure, ERROR_NO_MEMORY, "Out of memory.");
+    case EAGAIN: /* of processes, or of those that are still ending */
+    case EMFILE:
+    case ENFILE:
+        return failure_set(failure, ERROR_BUSY, "No media helper can be started now: try later.");
+    default:
+        return failure_set(failure, ERROR_DECODE_FAILED, "The media helper cannot be started.");
+    }
+}
+
 static int entry_decode(Entry *e, Failure *failure)
 {
     static const MediaKind kinds[] = {
@@ -360,10 +377,8 @@ static int entry_decode(Entry *e, Failure *failure)
     r = media_helper_submit(in->helper, e->fd, &request);
     if (r >= 0)
         r = helper_watch(in);
-    if (r == -EAGAIN)
-        return failure_set(failure, ERROR_BUSY, "Media helpers are still ending: try later.");
     if (r < 0)
-        return failure_set(failure, ERROR_DECODE_FAILED, "The media helper cannot be started.");
+        return helper_fail(r, failure);
     e->state = ENTRY_DECODING;
     return 0;
 }

@@ -105,7 +105,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, v
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
 {
     (void)source, (void)si;
-    service_reload(userdata);
+    (void)service_reload(userdata);
     return 0;
 }
 

@@ -311,8 +311,10 @@ static int administer(void *userdata, AdminVerb verb, const char *model, Failure
     if (s->stopping)
         return failure_set(failure, ERROR_BUSY, "The service is stopping: try again.");
     if (verb == ADMIN_RELOAD) {
-        service_reload(s);
-        return *s->config_error ? failure_set(failure, ERROR_FAILED, "%.180s", s->config_error) : 0;
+        int r = service_reload(s);
+        return r >= 0         ? 0
+               : r == -ENOMEM ? failure_set(failure, ERROR_NO_MEMORY, "Out of memory.")
+                              : failure_set(failure, ERROR_FAILED, "%.180s", s->config_error);
     }
     for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++) {
         const ModelStatus *m = &s->status.models[i];
@@ -560,12 +562,14 @@ static int configure(Service *s, Config *ret_config)
     return 0;
 }
 
-void service_reload(Service *s)
+int service_reload(Service *s)
 {
     Config c;
+    int r;
 
     notify_send(s->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec());
-    if (configure(s, &c) >= 0) {
+    r = configure(s, &c);
+    if (r >= 0) {
         s->config = c;
         journal_open(c.log_level);
         worker_configure(s->worker, &c);
@@ -576,6 +580,7 @@ void service_reload(Service *s)
     server_status_changed(s->server);
     notify_send(s->notify, "READY=1");
     notify_status(s);
+    return r;
 }
 
 void service_stop(Service *s, int status)

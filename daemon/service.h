@@ -21,8 +21,9 @@ typedef struct ServiceOptions {
 /* Options are borrowed. When this returns 0 the name is on the bus and systemd has been told
  * READY. The failure has been logged otherwise. */
 int service_new(sd_event *event, const ServiceOptions *options, Service **ret_service);
-/* Reads the configuration again; the old one stays if the new one is not sound. */
-void service_reload(Service *s);
+/* Reads the configuration again; the old one stays if the new one is not sound, whose error has
+ * been logged. */
+int service_reload(Service *s);
 /* Cancels everything; the event loop ends with this status once all clients have been told. */
 void service_stop(Service *s, int status);
 /* After the loop has ended. */

@@ -1,34 +1,32 @@
 /* The ends of the calls about collections. */
 
 #include <assert.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/cleanup.h"
 #include "ipc/collection.h"
 #include "ipc/request.h"
 
-static char *path_of(const Work *w, const char *name)
+static void write_path(const Work *w, const char *name, Writer *writer)
 {
     CollectionRef ref = {.uid = w->args.collection.uid};
+    char path[COLLECTION_PATH_SIZE];
+    const char *p = path;
 
     assert(strlen(name) <= LIMIT_NAME);
     strcpy(ref.name, name);
-    return collection_path(&ref);
+    collection_path(&ref, path);
+    writer_basic(writer, DBUS_TYPE_OBJECT_PATH, &p);
 }
 
 void work_finish_opened(Work *w)
 {
-    _cleanup_free_ char *path = path_of(w, w->args.collection.name);
-    DBusMessage *reply = NULL;
+    DBusMessage *reply;
     Writer writer;
 
     work_end(w);
-    if (path)
-        reply = work_reply(w, &writer);
+    reply = work_reply(w, &writer);
     if (reply) {
-        writer_basic(&writer, DBUS_TYPE_OBJECT_PATH, &path);
+        write_path(w, w->args.collection.name, &writer);
         reply = writer_end_message(&writer, reply);
     }
     work_answer(w, reply);
@@ -36,15 +34,9 @@ void work_finish_opened(Work *w)
 
 static void write_collection(Work *w, Writer *writer, const WorkCollection *c)
 {
-    _cleanup_free_ char *path = path_of(w, c->name);
-
-    if (!path) {
-        writer->error = -ENOMEM;
-        return;
-    }
     writer_open(writer, DBUS_TYPE_STRUCT, NULL);
     writer_string(writer, c->name);
-    writer_basic(writer, DBUS_TYPE_OBJECT_PATH, &path);
+    write_path(w, c->name, writer);
     writer_open(writer, DBUS_TYPE_ARRAY, "{sv}");
     writer_entry_u64(writer, "items", c->n_items);
     writer_entry_u64(writer, "stale_items", c->n_stale);

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/cleanup.h"
-#include "ipc/names.h"
 #include "ipc/text.h"
 
 static bool is_plain(char c)
@@ -15,9 +13,9 @@ static bool is_plain(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-char *collection_path(const CollectionRef *ref)
+void collection_path(const CollectionRef *ref, char path[COLLECTION_PATH_SIZE])
 {
-    char escaped[3 * LIMIT_NAME + 1], *end = escaped, *path;
+    char *end = path + sprintf(path, PERCEPT_COLLECTIONS "u%u/", ref->uid);
 
     for (const char *c = ref->name; *c; c++)
         if (is_plain(*c))
@@ -25,7 +23,6 @@ char *collection_path(const CollectionRef *ref)
         else
             end += sprintf(end, "_%02x", (unsigned char)*c);
     *end = '\0';
-    return asprintf(&path, PERCEPT_COLLECTIONS "u%u/%s", ref->uid, escaped) < 0 ? NULL : path;
 }
 
 static bool unescape(const char *s, char name[LIMIT_NAME + 1])
@@ -54,9 +51,8 @@ static bool unescape(const char *s, char name[LIMIT_NAME + 1])
 bool collection_parse(const char *path, CollectionRef *ret_ref)
 {
     const char *s = path + strlen(PERCEPT_COLLECTIONS);
-    _cleanup_free_ char *again = NULL;
+    char again[COLLECTION_PATH_SIZE], *end;
     CollectionRef ref;
-    char *end;
     unsigned long uid;
 
     if (strncmp(path, PERCEPT_COLLECTIONS, strlen(PERCEPT_COLLECTIONS)) != 0 || *s != 'u' ||
@@ -68,8 +64,8 @@ bool collection_parse(const char *path, CollectionRef *ret_ref)
     if (errno || ref.uid != uid || *end != '/' || !unescape(end + 1, ref.name))
         return false;
     /* One object has one path: no leading zeros, no letters written as numbers. */
-    again = collection_path(&ref);
-    if (!again || strcmp(again, path) != 0)
+    collection_path(&ref, again);
+    if (strcmp(again, path) != 0)
         return false;
     *ret_ref = ref;
     return true;

@@ -332,6 +332,7 @@ void request_open_stream(Server *s, Work *w, DBusMessage *call)
     Request *q = w->request;
     _cleanup_close_ int reader = -1;
     Failure failure;
+    int r;
 
     if (options_read_none(call, &failure) < 0) {
         server_reply_failure(s, call, &failure);
@@ -341,10 +342,13 @@ void request_open_stream(Server *s, Work *w, DBusMessage *call)
         server_reply_error(s, call, ERROR_LIMITS_EXCEEDED, "A request has one stream only.");
         return;
     }
-    if (stream_new(s->event, &events, &q->stream, &reader) < 0) {
+    r = stream_new(s->event, &events, &q->stream, &reader);
+    if (r == -ENOMEM)
+        server_reply_error(s, call, ERROR_NO_MEMORY, "Out of memory.");
+    else if (r < 0)
         server_reply_error(s, call, ERROR_LIMITS_EXCEEDED, "No descriptor is left for a stream.");
+    if (r < 0)
         return;
-    }
     q->stream_opened = true;
     server_reply_basic(s, call, DBUS_TYPE_UNIX_FD, &reader);
     request_pump(w);
