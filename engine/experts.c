@@ -2,18 +2,15 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include "engine/base/direct.h"
 #include "engine/ring.h"
 
 #define PARTS      3    /* gate, up, down */
 #define SLOTS_MIN  2    /* one computes while the other is read */
 #define FILES_MAX  1024 /* that experts of one model lie in */
-#define BLOCK_MAX  4096
 #define FORGETTING (1 / 64.0f) /* of the use of an expert, each forward */
 /* An expected expert does not displace one that is used more often than this: expectations err. */
 #define EXPECTED_RATE 0.25f
@@ -45,8 +42,7 @@ typedef struct Place {
 
 typedef struct File {
     int origin; /* descriptor of the weights */
-    int fd;     /* ours, around the page cache if that is possible */
-    bool direct;
+    DirectFile reads;
 } File;
 
 struct Experts {
@@ -93,22 +89,6 @@ uint64_t experts_bytes(const Model *model)
     return bytes;
 }
 
-/* Our own descriptor: the flags of the weights' are not ours to change. */
-static int file_open(File *f, int origin)
-{
-    char path[32];
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", origin);
-    f->origin = origin;
-    f->direct = true;
-    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
-    if (f->fd < 0) {
-        f->direct = false;
-        f->fd = fcntl(origin, F_DUPFD_CLOEXEC, 3);
-    }
-    return f->fd < 0 ? -errno : 0;
-}
-
 static int file_find(Experts *x, int origin, uint32_t *ret_file)
 {
     for (uint32_t i = 0; i < x->n_files; i++)
@@ -118,9 +98,12 @@ static int file_find(Experts *x, int origin, uint32_t *ret_file)
         }
     if (x->n_files == FILES_MAX)
         return -EFBIG;
-    int r = file_open(&x->files[x->n_files], origin);
+    File *f = &x->files[x->n_files];
+    int r = direct_open(origin, &f->reads);
     if (r < 0)
         return r;
+    f->origin = origin;
+    x->block = f->reads.block > x->block ? f->reads.block : x->block;
     *ret_file = x->n_files++;
     return 0;
 }
@@ -139,36 +122,6 @@ static int places_fill(Experts *x, int32_t n)
             if (r < 0)
                 return r;
         }
-    return 0;
-}
-
-/* Whether a file can be read directly in blocks of `block` bytes, by trying it. */
-static bool block_works(const File *f, char *buffer, size_t block)
-{
-    return !f->direct || pread(f->fd, buffer, block, (off_t)block) >= 0;
-}
-
-/* The smallest block that all files take; files that take none are read through the page cache. */
-static int block_find(Experts *x)
-{
-    _cleanup_free_ char *buffer = aligned_alloc(BLOCK_MAX, BLOCK_MAX);
-
-    if (!buffer)
-        return -ENOMEM;
-    x->block = 512;
-    for (uint32_t i = 0; i < x->n_files; i++) {
-        File *f = &x->files[i];
-
-        if (!block_works(f, buffer, x->block))
-            x->block = BLOCK_MAX;
-        if (block_works(f, buffer, x->block))
-            continue;
-        close(f->fd);
-        f->direct = false;
-        f->fd = fcntl(f->origin, F_DUPFD_CLOEXEC, 3);
-        if (f->fd < 0)
-            return -errno;
-    }
     return 0;
 }
 
@@ -210,25 +163,21 @@ static int slots_init(Experts *x)
     return 0;
 }
 
-/* Lets go of what the page cache holds of the experts, and of what reading ahead would put
- * there. */
-static void mapping_forget(const Experts *x, int32_t n)
+/* Everything but experts stays where it is mapped, and experts are not there. */
+static int mapping_bound(const Experts *x, int32_t n)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    size_t n_parts = (size_t)n * PARTS;
+    _cleanup_free_ WeightsRange *parts = calloc(n_parts, sizeof(*parts));
 
-    for (int32_t i = 0; i < n * PARTS; i++) {
-        const Tensor *t = expert_part(mapped(x->model, i / PARTS), i % PARTS);
-        const Place *p = &x->places[i];
-        uintptr_t first = ((uintptr_t)t->data + page - 1) / page * page;
-        uintptr_t last = ((uintptr_t)t->data + tensor_bytes(t)) / page * page;
+    if (!parts)
+        return -ENOMEM;
+    for (size_t i = 0; i < n_parts; i++) {
+        const Tensor *t = expert_part(mapped(x->model, (int32_t)(i / PARTS)), (int)(i % PARTS));
 
-        if (first < last) {
-            (void)madvise((void *)first, last - first, MADV_RANDOM);
-            (void)madvise((void *)first, last - first, MADV_DONTNEED);
-        }
-        (void)posix_fadvise(x->files[p->file].origin, (off_t)p->offset, (off_t)tensor_bytes(t),
-                            POSIX_FADV_DONTNEED);
+        parts[i] = (WeightsRange){t->data, (const char *)t->data + tensor_bytes(t)};
     }
+    weights_bound(x->model->weights, parts, n_parts);
+    return 0;
 }
 
 static int experts_init(Experts *x, uint64_t bytes, uint64_t *ret_least)
@@ -246,9 +195,6 @@ static int experts_init(Experts *x, uint64_t bytes, uint64_t *ret_least)
     int r = places_fill(x, n);
     if (r < 0)
         return r;
-    r = block_find(x);
-    if (r < 0)
-        return r;
     x->slot_bytes = slot_room(x, n);
     x->n_slots = bytes / x->slot_bytes < (uint64_t)n ? (size_t)(bytes / x->slot_bytes) : (size_t)n;
     if (x->n_slots < SLOTS_MIN) {
@@ -258,8 +204,9 @@ static int experts_init(Experts *x, uint64_t bytes, uint64_t *ret_least)
     r = slots_init(x);
     if (r < 0)
         return r;
-    weights_bound(x->model->weights);
-    mapping_forget(x, n);
+    r = mapping_bound(x, n);
+    if (r < 0)
+        return r;
     x->stats.slots = x->n_slots;
     x->stats.slot_bytes = x->slot_bytes;
     return ring_new(&x->ring);
@@ -285,7 +232,7 @@ Experts *experts_free(Experts *x)
         return NULL;
     ring_free(x->ring); /* reads into the arena end first */
     for (uint32_t i = 0; i < x->n_files; i++)
-        close(x->files[i].fd);
+        direct_close(&x->files[i].reads);
     if (x->arena)
         munmap(x->arena, x->arena_bytes);
     free(x->slots);
@@ -340,7 +287,7 @@ static void slot_fill(Experts *x, Slot *s, int32_t index)
 
         *to[part] = *t;
         to[part]->data = at + skip;
-        ring_read(x->ring, x->files[p->file].fd, p->offset - skip, at, size,
+        ring_read(x->ring, x->files[p->file].reads.fd, p->offset - skip, at, size,
                   (uint64_t)(s - x->slots) * PARTS + (uint64_t)part);
         at += part_room(x, t);
         x->stats.read_bytes += size;
@@ -354,12 +301,10 @@ static void part_finish(Experts *x, uint64_t tag, int result)
     int part = (int)(tag % PARTS);
     const Tensor *t = expert_part(&s->weights, part);
     const Place *p = &x->places[s->expert * PARTS + part];
-    const File *f = &x->files[p->file];
 
     if (result < 0 || (size_t)result < p->offset % x->block + tensor_bytes(t))
         s->error = -EIO;
-    if (!f->direct)
-        (void)posix_fadvise(f->fd, (off_t)p->offset, (off_t)tensor_bytes(t), POSIX_FADV_DONTNEED);
+    direct_forget(&x->files[p->file].reads, p->offset, tensor_bytes(t));
     if (--s->reading > 0)
         return;
     s->state = SLOT_READY;

@@ -158,3 +158,46 @@ bool files_locate(const Files *f, const void *data, int *ret_fd, uint64_t *ret_o
     }
     return false;
 }
+
+static int range_compare(const void *a, const void *b)
+{
+    const WeightsRange *x = a, *y = b;
+
+    return x->begin < y->begin ? -1 : x->begin > y->begin;
+}
+
+/* Reads [begin, end) of a mapping into the page cache, and not a page besides. The kernel takes
+ * advice of a limited size, and leaves out the rest without a word. */
+static void range_keep(const char *begin, const char *end)
+{
+    enum { ADVICE = 128 << 10 };
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), last = (uintptr_t)end;
+
+    for (uintptr_t at = (uintptr_t)begin / page * page; begin < end && at < last; at += ADVICE)
+        (void)madvise((void *)at, last - at < ADVICE ? last - at : ADVICE, MADV_WILLNEED);
+}
+
+/* Empties the page cache of a file and fills it again with what is not absent. Without the advice
+ * a fault would have megabytes around it read, absent ones too. */
+static void file_bound(const WeightsFile *f, int fd, const WeightsRange *absent, size_t n)
+{
+    const char *at = f->data, *end = at + f->size;
+
+    (void)madvise((void *)f->data, f->size, MADV_RANDOM);
+    (void)madvise((void *)f->data, f->size, MADV_DONTNEED);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    for (size_t i = 0; i < n; i++)
+        if (absent[i].begin >= at && absent[i].begin < end) {
+            range_keep(at, absent[i].begin);
+            at = absent[i].end;
+        }
+    range_keep(at, end);
+}
+
+void files_bound(const Files *f, const WeightsFile *parts, WeightsRange *absent, size_t n)
+{
+    qsort(absent, n, sizeof *absent, range_compare);
+    for (size_t i = 0; i < f->n; i++)
+        if (parts[i].used)
+            file_bound(&parts[i], f->fds[i], absent, n);
+}

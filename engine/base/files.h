@@ -20,3 +20,6 @@ int files_open(const char *path, Files *ret_files, char ret_error[WEIGHTS_ERROR_
 void files_close(Files *f);
 /* The file and the place in it where the mapped byte at `data` lies; false when in none. */
 bool files_locate(const Files *f, const void *data, int *ret_fd, uint64_t *ret_offset);
+/* Keeps of the files that are used what is outside of these ranges in the page cache, and nothing
+ * else; sorts them. parts: the list, and which of it is used. */
+void files_bound(const Files *f, const WeightsFile *parts, WeightsRange *absent, size_t n);

@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "engine/base/direct.h"
 #include "engine/base/files.h"
 #include "engine/base/folder.h"
 #include "engine/base/gguf.h"
@@ -460,47 +460,70 @@ bool weights_locate(const Weights *w, const void *data, int *ret_fd, uint64_t *r
     return files_locate(&w->files, data, ret_fd, ret_offset);
 }
 
-void weights_bound(Weights *w)
+void weights_bound(Weights *w, WeightsRange *absent, size_t n)
 {
+    files_bound(&w->files, w->parts, absent, n);
     w->bounded = true;
 }
 
-/* What was read of a file leaves memory again. */
-static void range_forget(const Weights *w, const char *data, size_t size)
-{
-    uint64_t offset;
-    int fd;
-
-    if (!weights_locate(w, data, &fd, &offset))
-        return;
-    (void)madvise((void *)data, size, MADV_DONTNEED);
-    (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
-}
-
-/* data begins on a page when it is a file's. */
-static void digest_hex(const Weights *w, const char *data, size_t size, char ret_hex[65])
+/* A file that is not to be in memory, piece by piece. */
+static int digest_bounded(const Weights *w, const WeightsFile *f, Sha256 *s)
 {
     enum { PIECE = 1 << 20 };
+    _cleanup_free_ char *piece = aligned_alloc(DIRECT_BLOCK_MAX, PIECE);
+    DirectFile file;
+    uint64_t offset;
+    int64_t n = 0;
+    int fd;
+
+    if (!piece)
+        return -ENOMEM;
+    if (!weights_locate(w, f->data, &fd, &offset))
+        return -EIO;
+    int r = direct_open(fd, &file);
+    if (r < 0)
+        return r;
+    for (uint64_t at = 0; n >= 0 && at < f->size; at += PIECE) {
+        size_t want = f->size - at < PIECE ? f->size - at : PIECE;
+
+        n = direct_read(&file, at, piece, PIECE);
+        if (n >= 0 && (size_t)n < want)
+            n = -EIO;
+        if (n >= 0)
+            sha256_add(s, piece, want);
+    }
+    direct_close(&file);
+    return n < 0 ? (int)n : 0;
+}
+
+static void hex_print(const uint8_t digest[32], char ret_hex[65])
+{
+    for (int i = 0; i < 32; i++)
+        snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+static int digest_hex(const Weights *w, const WeightsFile *f, char ret_hex[65])
+{
     uint8_t digest[32];
     Sha256 s;
 
     sha256_begin(&s);
-    for (size_t at = 0; at < size; at += PIECE) {
-        size_t n = size - at < PIECE ? size - at : PIECE;
-
-        sha256_add(&s, data + at, n);
-        if (w->bounded)
-            range_forget(w, data + at, n);
-    }
+    if (w->bounded) {
+        int r = digest_bounded(w, f, &s);
+        if (r < 0)
+            return r;
+    } else
+        sha256_add(&s, f->data, f->size);
     sha256_end(&s, digest);
-    for (int i = 0; i < 32; i++)
-        snprintf(ret_hex + 2 * i, 3, "%02x", digest[i]);
+    hex_print(digest, ret_hex);
+    return 0;
 }
 
 /* The lines that sha256sum prints for the files of a folder, and the digest of those. */
 static int digest_folder(const Weights *w, char ret_hex[65])
 {
     _cleanup_free_ char *lines = NULL;
+    uint8_t digest[32];
     char hex[65];
     size_t room = 1, at = 0;
 
@@ -511,22 +534,25 @@ static int digest_folder(const Weights *w, char ret_hex[65])
         return -ENOMEM;
     for (size_t i = 0; i < w->n_parts; i++)
         if (w->parts[i].used) {
-            digest_hex(w, w->parts[i].data, w->parts[i].size, hex);
+            int r = digest_hex(w, &w->parts[i], hex);
+            if (r < 0)
+                return r;
             at += (size_t)sprintf(lines + at, "%s  %s\n", hex, w->parts[i].name);
         }
-    digest_hex(w, lines, at, ret_hex);
+    sha256(lines, at, digest);
+    hex_print(digest, ret_hex);
     return 0;
 }
 
 int weights_digest(Weights *w, char ret_hex[65])
 {
     if (w->digest[0] == '\0') {
-        if (*w->parts->name) {
-            int r = digest_folder(w, w->digest);
-            if (r < 0)
-                return r;
-        } else
-            digest_hex(w, w->parts->data, w->parts->size, w->digest);
+        char hex[65];
+        int r = *w->parts->name ? digest_folder(w, hex) : digest_hex(w, w->parts, hex);
+
+        if (r < 0)
+            return r;
+        memcpy(w->digest, hex, sizeof w->digest);
     }
     memcpy(ret_hex, w->digest, sizeof w->digest);
     return 0;

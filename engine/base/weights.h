@@ -96,8 +96,14 @@ size_t weights_file_size(const Weights *w);
 /* Where the byte at `data` lies: a descriptor that the weights keep, and the offset in its file.
  * false when it is not in a file. */
 bool weights_locate(const Weights *w, const void *data, int *ret_fd, uint64_t *ret_offset);
-/* From now on what reads a whole file, the digest, leaves none of it in memory. */
-void weights_bound(Weights *w);
+/* A piece of a mapping. */
+typedef struct WeightsRange {
+    const char *begin, *end;
+} WeightsRange;
+/* From now on of the files only what is outside of these ranges, which are put in order, lies in
+ * memory; and what reads a whole file, the digest, leaves none of it there. A page of a range that
+ * is touched is read alone. */
+void weights_bound(Weights *w, WeightsRange *absent, size_t n);
 /* SHA-256 of the file as 64 hex digits and a NUL; of a folder, what `sha256sum FILES | sha256sum`
- * says of its files in the order of their names. Computed on first use; -ENOMEM. */
+ * says of its files in the order of their names. Computed on first use; -ENOMEM, -EIO. */
 int weights_digest(Weights *w, char ret_hex[65]);

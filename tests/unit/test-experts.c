@@ -4,6 +4,10 @@
  * cannot be read around the page cache.
  */
 
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "engine/base/direct.h"
 #include "engine/engine.h"
 #include "tests/test.h"
 #include "tests/unit/tiny.h"
@@ -30,6 +34,7 @@ static void fixture_init(Fixture *f, const char *folder)
     int fd = mkstemp(f->path);
     ASSERT(fd >= 0);
     ASSERT_EQ(write(fd, file, size), size);
+    ASSERT_OK(fsync(fd)); /* what is not written yet stays in memory */
     close(fd);
     free(file);
     if (weights_open(f->path, &f->weights, sentence) < 0)
@@ -150,6 +155,98 @@ static void test_read_once(void)
     fixture_deinit(&f);
 }
 
+/* Pages that are wholly this tensor's, and how many of them are in memory. */
+static size_t pages_resident(const Tensor *t, size_t *ret_pages)
+{
+    enum { PAGES_MAX = 1024 };
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)t->data;
+    uintptr_t first = (data + page - 1) / page * page;
+    uintptr_t end = (data + tensor_bytes(t)) / page * page;
+    unsigned char in_memory[PAGES_MAX];
+    size_t n = 0;
+
+    *ret_pages = first < end ? (end - first) / page : 0;
+    ASSERT_CMP(*ret_pages, <=, PAGES_MAX);
+    if (*ret_pages > 0)
+        ASSERT_OK(mincore((void *)first, end - first, in_memory));
+    for (size_t i = 0; i < *ret_pages; i++)
+        n += in_memory[i] & 1;
+    return n;
+}
+
+static bool reads_directly(const char *path)
+{
+    int fd = open(path, O_RDONLY);
+    DirectFile file;
+
+    ASSERT_CMP(fd, >=, 0);
+    ASSERT_OK(direct_open(fd, &file));
+    bool direct = file.direct;
+    direct_close(&file);
+    close(fd);
+    return direct;
+}
+
+/* Pages of experts, or of everything else. */
+static size_t weights_resident(const Weights *w, bool experts, size_t *ret_pages)
+{
+    size_t resident = 0, pages, total = 0;
+    Tensor t;
+
+    for (size_t i = 0; i < weights_tensor_count(w); i++)
+        if ((strstr(weights_tensor_at(w, i, &t), "_exps") != NULL) == experts) {
+            resident += pages_resident(&t, &pages);
+            total += pages;
+        }
+    ASSERT_CMP(total, >, 8);
+    *ret_pages = total;
+    return resident;
+}
+
+/* Memory was short: nothing of the file is left. Then something of it is used. */
+static void file_evict_and_touch(const Fixture *f)
+{
+    int fd = open(f->path, O_RDONLY);
+    size_t pages;
+    Tensor t;
+
+    ASSERT_CMP(fd, >=, 0);
+    for (size_t i = 0; i < weights_tensor_count(f->weights); i++) {
+        weights_tensor_at(f->weights, i, &t);
+        uintptr_t page = (uintptr_t)t.data / 4096 * 4096;
+        madvise((void *)page, (uintptr_t)t.data + tensor_bytes(&t) - page, MADV_DONTNEED);
+    }
+    ASSERT_OK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+    close(fd);
+    ASSERT_EQ(weights_resident(f->weights, false, &pages), 0);
+    (void)*(volatile const char *)t.data;
+}
+
+/* Experts are in the slots alone, whatever reads the file; the rest of it stays in memory. */
+static void test_page_cache(void)
+{
+    static float logits[N * V];
+    char before[65], after[65];
+    Fixture whole = {0}, f = {0};
+    size_t pages;
+
+    fixture_init(&whole, "/var/tmp");
+    fixture_init(&f, "/var/tmp");
+    if (reads_directly(f.path)) {
+        ASSERT_OK(weights_digest(whole.weights, before));
+        run(&f, least_budget(&f), 3, logits);
+        ASSERT_OK(weights_digest(f.weights, after));
+        ASSERT_STREQ(after, before);
+        ASSERT_EQ(weights_resident(f.weights, true, &pages), 0);
+        size_t others = weights_resident(f.weights, false, &pages);
+        ASSERT_EQ(others, pages);
+        file_evict_and_touch(&f);
+        ASSERT_EQ(weights_resident(f.weights, true, &pages), 0);
+    }
+    fixture_deinit(&f);
+    fixture_deinit(&whole);
+}
+
 /* Weights in memory have no file to read from. */
 static void test_no_file(void)
 {
@@ -176,6 +273,7 @@ int main(void)
     RUN(test_disk);
     RUN(test_memory_file_system);
     RUN(test_read_once);
+    RUN(test_page_cache);
     RUN(test_no_file);
     return 0;
 }
