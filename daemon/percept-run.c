@@ -49,6 +49,7 @@ static const char usage_text[] =
     "  -p, --prefill N          bench: rows of the prompt (512)\n"
     "  -n, --decode N           bench: tokens of the answer (128)\n"
     "      --depth N            bench: context at the end of the answer (prefill + decode)\n"
+    "      --sessions N         bench: that many decode together, at most 16 (1)\n"
     "  -r, --repeat N           bench: runs, of which the fastest counts (5)\n"
     "  -o, --output FILE        density: the picture\n"
     "      --json               bench, info: as JSON\n"
@@ -102,6 +103,7 @@ int main(int argc, char **argv)
         .sampler = {.top_p = 1},
         .prefill = 512,
         .decode = 128,
+        .sessions = 1,
         .repeat = 5,
         .help = argc == 1,
     };

@@ -15,17 +15,20 @@ static const char filler[] = "There is a large red circle to the left of two sma
                              "are there? Two. What is written below the icon of the folder? ";
 
 typedef struct Phase {
-    size_t rows;
+    size_t rows;       /* of all sessions together */
     double msec;       /* the fastest run */
-    Counters counters; /* of one run */
+    Counters counters; /* of that run and the first session */
+    double runs_msec[RUN_REPEATS_MAX];
+    size_t n_runs;
 } Phase;
 
 typedef struct Bench {
     Run run;
-    Session *session;
-    float *rows;  /* [context, d_model]: what fills the context; NULL: the ids do */
-    int32_t *ids; /* [context]: what is decoded */
-    float *logits;
+    Session
+        *sessions[RUN_SESSIONS_MAX]; /* all decode, the first one is what prompts are timed in */
+    float *rows;   /* [context, d_model]: what fills the context; NULL: the ids do */
+    int32_t *ids;  /* [context]: what is decoded */
+    float *logits; /* [sessions, vocab_size] */
     size_t image_rows;
     double encode_msec; /* image to rows, without decoding the file */
     Phase image, prefill, decode;
@@ -34,79 +37,97 @@ typedef struct Bench {
 static void phase_keep(Phase *p, size_t rows, double msec, const Counters *before,
                        const Counters *after)
 {
-    if (p->rows && msec >= p->msec)
+    p->rows = rows;
+    p->runs_msec[p->n_runs++] = msec;
+    if (p->n_runs > 1 && msec >= p->msec)
         return;
-    *p = (Phase){
-        .rows = rows,
-        .msec = msec,
-        .counters =
-            {
-                .rows = after->rows - before->rows,
-                .weight_bytes = after->weight_bytes - before->weight_bytes,
-                .head_bytes = after->head_bytes - before->head_bytes,
-                .kv_bytes = after->kv_bytes - before->kv_bytes,
-                .group_rows = after->group_rows - before->group_rows,
-                .expert_rows = after->expert_rows - before->expert_rows,
-                .active_parameters = after->active_parameters - before->active_parameters,
-            },
+    p->msec = msec;
+    p->counters = (Counters){
+        .rows = after->rows - before->rows,
+        .weight_bytes = after->weight_bytes - before->weight_bytes,
+        .head_bytes = after->head_bytes - before->head_bytes,
+        .kv_bytes = after->kv_bytes - before->kv_bytes,
+        .group_rows = after->group_rows - before->group_rows,
+        .expert_rows = after->expert_rows - before->expert_rows,
+        .active_parameters = after->active_parameters - before->active_parameters,
     };
 }
 
-static int context_prefill(Bench *b, size_t n, float *logits)
+static int context_prefill(Bench *b, Session *session, size_t n, float *logits)
 {
-    return run_prefill(&b->run, b->session, b->rows ? NULL : b->ids, b->rows, n, logits);
+    return run_prefill(&b->run, session, b->rows ? NULL : b->ids, b->rows, n, logits);
 }
 
 static int prefill_time(Bench *b, Phase *phase, size_t n)
 {
+    Session *session = b->sessions[0];
+
     for (uint32_t i = 0; i < b->run.options->repeat; i++) {
-        session_truncate(b->session, 0);
-        Counters before = *session_counters(b->session);
+        session_truncate(session, 0);
+        Counters before = *session_counters(session);
         double start = run_now_msec();
-        int r = context_prefill(b, n, b->logits);
+        int r = context_prefill(b, session, n, b->logits);
         if (r < 0)
             return r;
-        phase_keep(phase, n, run_now_msec() - start, &before, session_counters(b->session));
+        phase_keep(phase, n, run_now_msec() - start, &before, session_counters(session));
     }
     return 0;
 }
 
+/* n tokens in every session, all sessions in each forward. */
 static int decode_run(Bench *b, size_t n)
 {
+    const RunOptions *o = b->run.options;
     uint32_t vocab = model_info(b->run.model)->vocab_size;
+    BatchItem items[RUN_SESSIONS_MAX];
     Sampler sampler;
 
-    sampler_init(&sampler, &b->run.options->sampler);
+    sampler_init(&sampler, &o->sampler);
     sampler.options.every_id = !run_has_senses(&b->run);
     for (size_t i = 0; i < n; i++) {
-        BatchItem item = {
-            .session = b->session,
-            .ids = &b->ids[i],
-            .n = 1,
-            .shift = b->run.options->effort / 2,
-            .want_logits = true,
-            .logits = b->logits,
-        };
-        int r = decoder_forward(b->run.engine, &item, 1, b->run.options->route);
+        for (uint32_t s = 0; s < o->sessions; s++)
+            items[s] = (BatchItem){
+                .session = b->sessions[s],
+                .ids = &b->ids[s * n + i],
+                .n = 1,
+                .shift = o->effort / 2,
+                .want_logits = true,
+                .logits = b->logits + (size_t)s * vocab,
+            };
+        int r = decoder_forward(b->run.engine, items, o->sessions, o->route);
         if (r < 0)
             return r;
-        sampler_next(&sampler, b->logits, vocab);
+        for (uint32_t s = 0; s < o->sessions; s++)
+            sampler_next(&sampler, items[s].logits, vocab);
     }
     return 0;
+}
+
+static int sessions_fill(Bench *b, size_t n)
+{
+    int r = 0;
+
+    for (uint32_t s = 0; s < b->run.options->sessions && r >= 0; s++) {
+        session_truncate(b->sessions[s], 0);
+        r = context_prefill(b, b->sessions[s], n, NULL);
+    }
+    return r;
 }
 
 static int decode_time(Bench *b, size_t depth, size_t n)
 {
-    session_truncate(b->session, 0);
-    int r = context_prefill(b, depth - n, NULL);
-    for (uint32_t i = 0; r >= 0 && i < b->run.options->repeat; i++) {
-        session_truncate(b->session, (uint32_t)(depth - n));
-        Counters before = *session_counters(b->session);
+    const RunOptions *o = b->run.options;
+
+    int r = sessions_fill(b, depth - n);
+    for (uint32_t i = 0; r >= 0 && i < o->repeat; i++) {
+        for (uint32_t s = 0; s < o->sessions; s++)
+            session_truncate(b->sessions[s], (uint32_t)(depth - n));
+        Counters before = *session_counters(b->sessions[0]);
         double start = run_now_msec();
         r = decode_run(b, n);
         if (r >= 0)
-            phase_keep(&b->decode, n, run_now_msec() - start, &before,
-                       session_counters(b->session));
+            phase_keep(&b->decode, n * o->sessions, run_now_msec() - start, &before,
+                       session_counters(b->sessions[0]));
     }
     return r;
 }
@@ -236,6 +257,7 @@ static void phase_print_json(JsonOut *parent, const char *name, const Phase *p, 
     JsonOut j = json_begin(parent, name);
     json_count(&j, "rows", p->rows);
     json_number(&j, "msec", p->msec);
+    json_numbers(&j, "runs_msec", p->runs_msec, p->n_runs);
     json_number(&j, "tokens_per_second", rates.tokens_per_second);
     json_number(&j, "weight_bytes_per_token", rates.weights);
     json_number(&j, "head_bytes_per_token", rates.head);
@@ -310,20 +332,15 @@ static void experts_print(ExpertStats s)
            (double)s.ahead / needed, (double)s.late / needed, (double)s.read_bytes / (1 << 20));
 }
 
-static int bench_print_json(const Bench *b, size_t depth)
+static void bench_print_json(const Bench *b, size_t depth)
 {
     const ModelInfo *m = model_info(b->run.model);
-    char digest[65];
-
-    int r = model_digest(b->run.model, digest);
-    if (r < 0)
-        return r;
     JsonOut j = json_begin(NULL, NULL);
     json_text(&j, "engine", b->run.backend->detail);
-    json_text(&j, "digest", digest);
     json_text(&j, "precision", precision_name(b));
     json_text(&j, "route", route_name(b));
     json_count(&j, "depth", depth);
+    json_count(&j, "sessions", b->run.options->sessions);
     json_number(&j, "load_msec", b->run.load_msec);
     json_count(&j, "peak_memory_bytes", (uint64_t)peak_memory_bytes());
     if (b->image.rows)
@@ -333,10 +350,9 @@ static int bench_print_json(const Bench *b, size_t depth)
     phase_print_json(&j, "prefill", &b->prefill, m);
     phase_print_json(&j, "decode", &b->decode, m);
     json_end(NULL);
-    return 0;
 }
 
-static int bench_print(const Bench *b, size_t depth)
+static void bench_print(const Bench *b, size_t depth)
 {
     const ModelInfo *m = model_info(b->run.model);
 
@@ -350,7 +366,6 @@ static int bench_print(const Bench *b, size_t depth)
     phase_print("image", &b->image, m);
     phase_print("prefill", &b->prefill, m);
     phase_print("decode", &b->decode, m);
-    return 0;
 }
 
 static int bench(Bench *b)
@@ -363,13 +378,16 @@ static int bench(Bench *b)
     if (depth > context || depth < o->decode || o->prefill > context)
         return run_error(-E2BIG, "the context holds %zu rows; --depth covers the %u decoded ones",
                          context, o->decode);
+    if ((size_t)o->decode * o->sessions > context)
+        return run_error(-E2BIG, "the context of %zu rows has fewer tokens than %u sessions of %u",
+                         context, o->sessions, o->decode);
     b->ids = calloc(context, sizeof(*b->ids));
-    b->logits = calloc(info->vocab_size, sizeof(float));
+    b->logits = calloc((size_t)o->sessions * info->vocab_size, sizeof(float));
     if (!b->ids || !b->logits)
         return -ENOMEM;
     int r = context_fill(b);
-    if (r >= 0)
-        r = session_open(b->run.engine, &b->session);
+    for (uint32_t s = 0; s < o->sessions && r >= 0; s++)
+        r = session_open(b->run.engine, &b->sessions[s]);
     if (r >= 0 && b->image_rows)
         r = prefill_time(b, &b->image, b->image_rows);
     if (r >= 0 && o->prefill)
@@ -378,7 +396,8 @@ static int bench(Bench *b)
         r = decode_time(b, depth, o->decode);
     if (r < 0)
         return r;
-    return (o->json ? bench_print_json : bench_print)(b, depth);
+    (o->json ? bench_print_json : bench_print)(b, depth);
+    return 0;
 }
 
 int run_bench(const RunOptions *options)

@@ -27,6 +27,14 @@ void json_number(JsonOut *j, const char *name, double value)
     printf("%.6g", value);
 }
 
+void json_numbers(JsonOut *j, const char *name, const double *values, size_t n)
+{
+    name_print(j, name);
+    for (size_t i = 0; i < n; i++)
+        printf("%s%.6g", i ? ", " : "[", values[i]);
+    fputs(n ? "]" : "[]", stdout);
+}
+
 void json_count(JsonOut *j, const char *name, uint64_t value)
 {
     name_print(j, name);

@@ -53,13 +53,16 @@ static int model_check(const Run *run)
     return 0;
 }
 
-/* A session of the context that was asked for. Memory is taken as it fills. */
+/* Sessions of the context that was asked for. Memory is taken as they fill. */
 static EngineOptions text_options(const RunOptions *o)
 {
+    uint32_t context = o->context ? o->context : TEXT_CONTEXT;
+
     return (EngineOptions){
-        .max_sessions = 1,
+        .max_sessions = o->sessions,
         .max_batch_rows = TEXT_BATCH_ROWS,
-        .context = o->context ? o->context : TEXT_CONTEXT,
+        .context = context,
+        .max_tokens = o->sessions * context,
         .cache = (EngineCache)o->cache,
     };
 }

@@ -69,7 +69,8 @@ static const OptionRow rows[] = {
     {"prefill", 'p', OPTION_COUNT, O(prefill), 0, COUNT_MAX, .commands = "bench"},
     {"decode", 'n', OPTION_COUNT, O(decode), 0, COUNT_MAX, .commands = "bench"},
     {"depth", 0, OPTION_COUNT, O(depth), 0, COUNT_MAX, .commands = "bench"},
-    {"repeat", 'r', OPTION_COUNT, O(repeat), 1, 1000, .commands = "bench"},
+    {"sessions", 0, OPTION_COUNT, O(sessions), 1, RUN_SESSIONS_MAX, .commands = "bench"},
+    {"repeat", 'r', OPTION_COUNT, O(repeat), 1, RUN_REPEATS_MAX, .commands = "bench"},
     {"output", 'o', OPTION_STRING, O(output), .commands = "density"},
     {"json", 0, OPTION_FLAG, O(json), .commands = "bench info"},
 };

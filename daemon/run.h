@@ -14,7 +14,9 @@
 #include "fusion/space.h"
 #include "fusion/splice.h"
 
-#define RUN_MEDIA_MAX 16
+#define RUN_MEDIA_MAX    16
+#define RUN_SESSIONS_MAX 16
+#define RUN_REPEATS_MAX  1000
 
 typedef struct RunMedia {
     MediaKind kind;
@@ -44,7 +46,7 @@ typedef struct RunOptions {
     float effort;
     uint32_t max_tokens;
     SamplerOptions sampler;
-    uint32_t prefill, decode, depth, repeat; /* bench */
+    uint32_t prefill, decode, depth, sessions, repeat; /* bench */
 } RunOptions;
 
 /* A model opened for work. Encoders and what follows are opened when first needed. */

@@ -5,7 +5,7 @@ _percept_run() {
     local commands='generate logits embed bench info density batch' words=0 command=''
     local options='-i --image -a --audio --effort --detail -p --prompt --system --raw --think
         --max-tokens --temperature --top-p --seed --precision --route --context --cache
-        -t --threads --isa --memory --tokens --prefill -n --decode --depth -r --repeat
+        -t --threads --isa --memory --tokens --prefill -n --decode --depth --sessions -r --repeat
         -o --output --json -h --help'
 
     if [[ $current == = ]]; then

@@ -18,6 +18,7 @@ DBUS = re.compile(r"dbus/dbus\.h")
 JANSSON = re.compile(r"jansson\.h")
 PNG = re.compile(r"png\.h")
 SQLITE = re.compile(r"sqlite3\.h")
+PEER = re.compile(r"llama\.h")
 SYSTEMD = re.compile(r"systemd/[a-z-]+\.h")
 
 BASE = "engine/base/*.h"
@@ -64,6 +65,7 @@ FOLDERS = {
         "daemon/run-canvas.c": [PNG], "daemon/run-job.h": [JANSSON]}),
     "tests": Folder("tests/**.h", PUBLIC, [DBUS, SYSTEMD]),
     "tests/ipc": Folder("tests/**.h", [*PUBLIC, "ipc/*.h", "daemon/*.h"], [DBUS, SYSTEMD]),
+    "tests/bench": Folder("tests/**.h", PUBLIC, [PEER]),
     "tests/fuzz": Folder("tests/**.h", [*PUBLIC, "encoders/**.h"]),
     "tests/media": Folder("tests/**.h", [*PUBLIC, "encoders/**.h"], [MEDIA_LIBS]),
     "tests/kernels": Folder("tests/**.h", [*PUBLIC, "engine/cpu/**.h"]),
