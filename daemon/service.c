@@ -53,6 +53,8 @@ static const ServerFacts facts = {
     .version = PERCEPTD_VERSION,
     .modalities = modalities,
     .space_length = SPACE_LENGTH,
+    .keep_msec = REQUEST_KEEP_SEC * 1000,
+    .stall_msec = STREAM_STALL_SEC * 1000,
 };
 
 static void notify_status(const Service *s);

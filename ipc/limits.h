@@ -48,6 +48,6 @@
 #define LIMIT_DESCRIPTORS 8192
 
 #define INPUT_DEADLINE_MSEC 10000u /* to read one pipe, socket or file */
-#define REQUEST_KEEP_SEC    600u   /* a finished request that nobody releases */
-#define STREAM_STALL_SEC    60u    /* a stream that nobody reads, until its job is cancelled */
-#define STREAM_PAYLOAD_MAX  4096   /* bytes of text in one frame */
+#define REQUEST_KEEP_SEC    600u   /* see ServerFacts, as the next */
+#define STREAM_STALL_SEC    60u
+#define STREAM_PAYLOAD_MAX  4096 /* bytes of text in one frame */

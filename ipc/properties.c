@@ -45,7 +45,7 @@ static void get_modalities(Server *s, const Target *t, Writer *w)
 
 static void get_limits(Server *s, const Target *t, Writer *w)
 {
-    static const struct {
+    const struct {
         const char *key;
         uint64_t value;
     } limits[] = {
@@ -78,10 +78,10 @@ static void get_limits(Server *s, const Target *t, Writer *w)
         {"hits", LIMIT_HITS},
         {"sources", LIMIT_SOURCES},
         {"deadline_ms", LIMIT_DEADLINE_MSEC},
-        {"request_keep_seconds", REQUEST_KEEP_SEC},
+        {"request_keep_seconds", s->facts->keep_msec / 1000},
     };
 
-    (void)s, (void)t;
+    (void)t;
     writer_open(w, DBUS_TYPE_ARRAY, "{sv}");
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         writer_entry_u64(w, limits[i].key, limits[i].value);

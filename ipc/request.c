@@ -150,7 +150,7 @@ static void send_result(Server *s, const Request *q, DBusMessage *call)
 static int on_stall(sd_event_source *source, uint64_t usec, void *userdata)
 {
     (void)source, (void)usec;
-    work_time_out(userdata);
+    work_time_out(userdata, "Nobody reads the stream: read it, or ask without one.");
     return 0;
 }
 
@@ -164,7 +164,8 @@ static void request_pause(Work *w, bool paused)
     if (!paused)
         q->stall = sd_event_source_disable_unref(q->stall);
     else if (sd_event_add_time_relative(w->server->event, &q->stall, CLOCK_MONOTONIC,
-                                        (uint64_t)STREAM_STALL_SEC * 1000000, 0, on_stall, w) < 0)
+                                        (uint64_t)w->server->facts->stall_msec * 1000, 0, on_stall,
+                                        w) < 0)
         q->stall = NULL;
     w->server->events.handlers->pause(w->server->events.userdata, w, paused);
 }
@@ -297,7 +298,8 @@ void request_ended(Work *w, DBusMessage *result)
     signal_done(w, result);
     request_pump(w);
     if (sd_event_add_time_relative(w->server->event, &q->expire, CLOCK_MONOTONIC,
-                                   (uint64_t)REQUEST_KEEP_SEC * 1000000, 0, on_expire, w) < 0)
+                                   (uint64_t)w->server->facts->keep_msec * 1000, 0, on_expire,
+                                   w) < 0)
         q->expire = NULL; /* then its client's leaving ends it */
 }
 

@@ -19,7 +19,9 @@ typedef struct ServerFacts {
     const char *version;
     const char *const *modalities; /* NULL-terminated */
     uint32_t
-        space_length; /* dimension of a whole vector; halves down to a quarter are offered too */
+        space_length;    /* dimension of a whole vector; halves down to a quarter are offered too */
+    uint32_t keep_msec;  /* a finished request that nobody releases */
+    uint32_t stall_msec; /* a stream that nobody reads, until its job is cancelled */
 } ServerFacts;
 
 /* An installed model, shown to everybody. */

@@ -92,7 +92,7 @@ static int work_new(Peer *p, DBusMessage *call, Work **ret_work)
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
     (void)source, (void)usec;
-    work_time_out(userdata);
+    work_time_out(userdata, "The deadline of this call has passed.");
     return 0;
 }
 
@@ -193,9 +193,9 @@ void work_cancel(Work *w)
         w->server->events.handlers->cancel(w->server->events.userdata, w);
 }
 
-void work_time_out(Work *w)
+void work_time_out(Work *w, const char *message)
 {
-    w->timed_out = true;
+    w->late = message;
     work_cancel(w);
 }
 
@@ -252,9 +252,9 @@ void work_fail(Work *w, ErrorCode code, const char *message)
     DBusMessage *m;
     Writer writer;
 
-    if (w->timed_out && code == ERROR_CANCELLED) {
+    if (w->late && code == ERROR_CANCELLED) {
         code = ERROR_TIMEOUT;
-        message = "The deadline of this call has passed.";
+        message = w->late;
     }
     work_end(w);
     if (!w->request) {

@@ -28,8 +28,8 @@ struct Work {
     void *conversation;
     uint64_t arrived_usec;
     sd_event_source *deadline;
-    bool timed_out;
-    bool stopping; /* the daemon was asked to cancel everything, this included */
+    const char *late; /* it was timed out, and why; static */
+    bool stopping;    /* the daemon was asked to cancel everything, this included */
     bool ended;
     Request *request; /* NULL unless WORK_ASK */
 };
@@ -43,8 +43,8 @@ void work_start_on(Peer *p, WorkKind kind, const CollectionRef *collection, DBus
 void work_ask_in(BusSession *b, DBusMessage *call);
 /* Asks the daemon to stop. The work may be freed when this returns. */
 void work_cancel(Work *w);
-/* The same, to be reported as a time-out. */
-void work_time_out(Work *w);
+/* The same, to be reported as a time-out with this message, which is static. */
+void work_time_out(Work *w, const char *message);
 /* The client has left: nothing is sent to it any more. */
 void work_orphan(Work *w);
 /* The request's client wants no more of it. */

@@ -9,13 +9,15 @@
  *   "fail"        DecodeFailed
  *   "refuse"      ModelUnavailable, at once
  *   "read"        the number of bytes of the first medium
- * DegradedReason reports how often a work was cancelled and paused.
+ * DegradedReason reports how often a work was cancelled and paused. Arguments: the address of the bus
+ * and, if it shall not wait as long as the daemon, the milliseconds of ServerFacts.
  */
 
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -353,14 +355,18 @@ int main(int argc, char **argv)
     static const char *const modalities[] = {"text", "image", "audio", NULL};
     static const Handlers handlers = {start,      cancel, pause_work, open_session, close_session,
                                       administer, status, get_log,    set_log};
-    static const ServerFacts facts = {"0", modalities, SPACE};
+    ServerFacts facts = {"0", modalities, SPACE, REQUEST_KEEP_SEC * 1000, STREAM_STALL_SEC * 1000};
     Fake fake = {.log = {"info", "console"}};
     const ServerEvents events = {&handlers, lost, quota_hit, &fake};
     sigset_t signals;
     int r;
 
-    if (argc != 2)
+    if (argc != 2 && argc != 4)
         return 2;
+    if (argc == 4) {
+        facts.keep_msec = (uint32_t)atoi(argv[2]);
+        facts.stall_msec = (uint32_t)atoi(argv[3]);
+    }
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGHUP);

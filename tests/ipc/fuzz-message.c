@@ -52,7 +52,8 @@ static void failure_check(int r, const Failure *failure)
 static void message_read(DBusMessage *call)
 {
     static const char *const modalities[] = {"text", "image", "audio", NULL};
-    static const ServerFacts facts = {"1", modalities, 256};
+    static const ServerFacts facts = {
+        .version = "1", .modalities = modalities, .space_length = 256};
 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         WorkArgs args = {0};

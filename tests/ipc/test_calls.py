@@ -149,7 +149,9 @@ class Calls(FakeTest):
         self.assertEqual(set(every), {"Version", "ApiRevision", "Modalities", "Limits", "State",
                                       "Backend", "DegradedReason", "QueueDepth"})
         self.assertEqual(self.client.property("Modalities"), ["text", "image", "audio"])
-        self.assertEqual(self.client.property("Limits")["calls_per_connection"], 16)
+        limits = self.client.property("Limits")
+        self.assertEqual(limits["calls_per_connection"], 16)
+        self.assertEqual(limits["request_keep_seconds"], 600)
         self.assertEqual(self.client.property("State", interface=""), "ready")
         self.refused("UnknownProperty", self.client.property, "Colour")
         self.refused("UnknownInterface", self.client.property, "State", interface=NAME + ".X")

@@ -15,8 +15,8 @@ import unittest
 import dbus
 import dbus.lowlevel
 
-from fixture import (DELTA, END, ERROR, PATH, REQUEST, SEALS, STREAM_ERROR, Request, ServiceTest,
-                     deltas, memfd)
+from fixture import (DELTA, END, ERROR, PATH, PROGRESS, REQUEST, SEALS, STANDARD, STREAM_ERROR, Request,
+                     ServiceTest, deltas, memfd)
 
 
 class FakeTest(ServiceTest):
@@ -197,6 +197,60 @@ class Leaving(FakeTest):
         stream.close()
         self.assertEqual(request.text(), "ok")
         self.assertEqual(self.counts()[0], before)
+
+
+class Impatient(FakeTest):
+    """A service that keeps a finished request for half a second only, and waits for a reader as long."""
+
+    @classmethod
+    def command(cls, bus):
+        return [*super().command(bus), "500", "500"]
+
+    def test_a_finished_request_expires(self):
+        requests = [self.client.ask("say ok") for _ in range(16)]
+        for request in requests:
+            self.assertEqual(request.text(), "ok")
+        ended = time.monotonic()
+        self.refused("QuotaExceeded", self.client.embed, "a")
+        self.eventually(lambda: self.is_gone(requests[-1]))
+        self.assertGreater(time.monotonic() - ended, 0.4)
+        for request in requests:
+            self.refused("UnknownObject", request.wait)
+        self.client.embed("a")
+
+    def is_gone(self, request):
+        try:
+            self.client.property("Stage", request.path, REQUEST)
+            return False
+        except dbus.DBusException as error:
+            self.assertEqual(error.get_dbus_name(), STANDARD + "UnknownObject")
+            return True
+
+    def test_what_runs_does_not_expire(self):
+        request = self.client.ask("hang")
+        done = self.client.ask("say ok")
+        self.eventually(lambda: self.is_gone(done))
+        self.assertEqual(self.client.property("Stage", request.path, REQUEST), "decode")
+        request.release()
+
+    def test_nobody_reads(self):
+        request = self.client.ask("flood")
+        stream = request.stream()
+        self.assertIn("stream", self.refused("Timeout", request.wait))
+        self.assertEqual(self.client.property("Stage", request.path, REQUEST), "done")
+        stream.close()
+
+    def test_a_slow_reader_is_waited_for(self):
+        request = self.client.ask("flood")
+        stream = request.stream()
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            for _ in range(50):
+                self.assertIn(stream.frame()[0], (DELTA, PROGRESS))
+            time.sleep(0.05)
+        self.assertEqual(self.client.property("Stage", request.path, REQUEST), "decode")
+        request.release()
+        stream.close()
 
 
 class Quotas(FakeTest):
