@@ -70,7 +70,9 @@ def training(lines: list[dict]) -> list[str]:
         return ["No training log was given."]
     last = mine[-1]
     stages = [x for x in mine if x.get("event") == "stage"]
-    out = [f"{last['step']} steps in {last['seconds'] / 60:.1f} minutes on one GPU; stages began at steps 0, " + ", ".join(str(x["step"]) for x in stages) + "."]
+    out = [f"{last['step']} steps in {last['seconds'] / 60:.1f} minutes on one GPU; " + ", ".join(f"stage {x['stage']} began at step {x['step']}" for x in stages) + "."]
+    if not any(x["stage"] == 3 for x in stages):
+        out.append("Stage 3 was not run: the shipped int8 numbers were faked in `train.wordings` only.")
     begun = next((x for x in lines if x.get("event") == "begun"), None)
     if begun:
         anew = f", and with new {begun['new']}" if begun.get("new") else ""
@@ -79,14 +81,14 @@ def training(lines: list[dict]) -> list[str]:
     if wordings:
         out.append(f"Then {wordings[-1]['step']} steps of `train.wordings` in {wordings[-1]['seconds'] / 60:.1f} minutes on two CPU cores.")
     out.append("")
-    final = next((x for x in reversed(mine) if x.get("event") == "final"), None)
-    ablations = [x for x in mine if x.get("event") == "ablation"]
-    if final and ablations:
+    ablations = [x for x in lines if x.get("event") == "ablation"]
+    if ablations:
         asked = ["shape.count", "shape.colour", "sprite.name", "sound.class", "speech.transcribe"]
         out += ["What the decoder receives of a medium, and what it then answers (% exact, in the trainer):", "",
                 "| | " + " | ".join(f"`{k}`" for k in asked) + " |", "|-|" + "-|" * len(asked)]
-        for label, score in [("vector and sequence", final["score"])] + [({"vector": "vector only", "sequence": "sequence only", "none": "nothing"}[x["parts"]], x["score"]) for x in ablations]:
-            out.append(f"| {label} | " + " | ".join(percent(score.get(k)) for k in asked) + " |")
+        for x in ablations:
+            label = {"both": "vector and sequence", "vector": "vector only", "sequence": "sequence only", "none": "nothing"}[x["parts"]]
+            out.append(f"| {label} | " + " | ".join(percent(x["score"].get(k)) for k in asked) + " |")
     return out
 
 

@@ -11,6 +11,7 @@ logs its own final score to log-*.jsonl in DIR, and `train.card` makes the table
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 
 import torch
@@ -43,6 +44,7 @@ def main() -> None:
         run = stages.Run(argparse.Namespace(**{**vars(args), **HALF, **differs}), pools, validation, device, name)
         run.train()
         del run
+        gc.collect()                # a run and its graphs refer to each other
         torch.cuda.empty_cache()
         longest = max(longest, time.monotonic() - at)
     pools.close()
