@@ -35,3 +35,24 @@ void report_failure(const Job *j)
     else if (code == ERROR_CANCELLED)
         tell(j->account, &cancelled, j->work, "A call was cancelled.");
 }
+
+void report_model(const ModelStatus *before, const ModelStatus *now)
+{
+    if (before->state == WORKER_READY)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
+                                      .message_id = EVENT_MODEL_UNLOADED,
+                                      .model = before->name},
+                      "The model has left memory.");
+    if (now->state == WORKER_READY)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
+                                      .message_id = EVENT_MODEL_LOADED,
+                                      .model = now->name,
+                                      .backend = now->backend,
+                                      .duration_usec = now->load_usec},
+                      "Model '%s' is loaded on %s.", now->name, now->backend);
+    if (now->state == WORKER_FAILED)
+        journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR,
+                                      .message_id = EVENT_MODEL_FAILED,
+                                      .model = now->name},
+                      "%s", now->reason);
+}

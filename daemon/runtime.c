@@ -1,6 +1,7 @@
 #include "daemon/runtime.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,8 +67,6 @@ static int open_parts(Runtime *r, const Config *config)
                             "key %s.context_length is %u, too short for a question", info->family,
                             info->context_length);
     e = backend_cpu_open(config->threads, config->precision, config->cpu_mask, &r->backend);
-    if (e >= 0) /* reads all of the file, so before a budget is held */
-        e = model_digest(r->model, r->digest);
     if (e >= 0)
         e = engine_open(r->model, r->backend, &options, &r->engine);
     if (e >= 0 && info->gated)
@@ -84,11 +83,37 @@ static int explain(int error, const char *what, const char *detail, char *ret_er
     return error;
 }
 
-int runtime_open(const Config *config, const char *const *folders, Runtime **ret_runtime,
-                 char ret_error[RUNTIME_ERROR_MAX])
+/* Weights and their digest. What has the path before and after they were opened is what was
+ * opened. */
+static int open_model(Runtime *r, const char *path, Digests *digests, char *ret_error)
+{
+    char error[WEIGHTS_ERROR_MAX] = "";
+    ModelFiles before, after;
+    bool known = model_files(AT_FDCWD, path, &before);
+    const char *digest;
+    int e = weights_open(path, &r->weights, error);
+
+    if (e < 0)
+        return explain(e, "The model file cannot be used", error, ret_error);
+    known = known && model_files(AT_FDCWD, path, &after) && model_files_same(&before, &after);
+    digest = known ? digests_find(digests, &before) : NULL;
+    e = model_new(r->weights, &r->model);
+    if (e >= 0 && digest)
+        strcpy(r->digest, digest);
+    else if (e >= 0) /* reads all of the file, so before a budget is held */
+        e = model_digest(r->model, r->digest);
+    if (e < 0)
+        return explain(e, "The model cannot be loaded", weights_error(r->weights), ret_error);
+    if (known && !digest)
+        digests_keep(digests, &before, r->digest);
+    return 0;
+}
+
+int runtime_open(const Config *config, const char *const *folders, Digests *digests,
+                 Runtime **ret_runtime, char ret_error[RUNTIME_ERROR_MAX])
 {
     _cleanup_(runtime_closep) Runtime *r = calloc(1, sizeof *r);
-    char path[CONFIG_NAME_MAX], error[WEIGHTS_ERROR_MAX] = "";
+    char path[CONFIG_NAME_MAX];
     int e;
 
     if (!r)
@@ -96,12 +121,10 @@ int runtime_open(const Config *config, const char *const *folders, Runtime **ret
     e = model_find(config->model, folders, path, sizeof path);
     if (e < 0)
         return explain(e, "The model is not installed", "", ret_error);
-    e = weights_open(path, &r->weights, error);
+    e = open_model(r, path, digests, ret_error);
     if (e < 0)
-        return explain(e, "The model file cannot be used", error, ret_error);
-    e = model_new(r->weights, &r->model);
-    if (e >= 0)
-        e = open_parts(r, config);
+        return e;
+    e = open_parts(r, config);
     if (e < 0)
         return explain(e, "The model cannot be loaded", weights_error(r->weights), ret_error);
     (void)model_name(path, r->name, sizeof r->name);

@@ -7,6 +7,7 @@
 
 #include "daemon/cache.h"
 #include "daemon/config.h"
+#include "daemon/digests.h"
 #include "encoders/encoder.h"
 #include "engine/chat.h"
 #include "engine/engine.h"
@@ -36,9 +37,9 @@ typedef struct Runtime {
     uint64_t encoder_bytes[_MODALITY_COUNT];
 } Runtime;
 
-/* folders: where models are looked for, NULL-terminated. On failure ret_error is a sentence
- * without paths. */
-int runtime_open(const Config *config, const char *const *folders, Runtime **ret_runtime,
-                 char ret_error[RUNTIME_ERROR_MAX]);
+/* folders: where models are looked for, NULL-terminated. digests: those that are known, and the new
+ * one. On failure ret_error is a sentence without paths. */
+int runtime_open(const Config *config, const char *const *folders, Digests *digests,
+                 Runtime **ret_runtime, char ret_error[RUNTIME_ERROR_MAX]);
 Runtime *runtime_close(Runtime *r);
 DEFINE_CLEANUP(Runtime *, runtime_close);

@@ -390,28 +390,6 @@ static void notify_status(const Service *s)
                                                : "Ready: the first call loads the model.");
 }
 
-/* What became of one place among the loaded models. */
-static void journal_change(const ModelStatus *before, const ModelStatus *now)
-{
-    if (before->state == WORKER_READY)
-        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
-                                      .message_id = EVENT_MODEL_UNLOADED,
-                                      .model = before->name},
-                      "The model has left memory.");
-    if (now->state == WORKER_READY)
-        journal_event(&(JournalEvent){.level = LOG_LEVEL_NOTICE,
-                                      .message_id = EVENT_MODEL_LOADED,
-                                      .model = now->name,
-                                      .backend = now->backend,
-                                      .duration_usec = now->load_usec},
-                      "Model '%s' is loaded on %s.", now->name, now->backend);
-    if (now->state == WORKER_FAILED)
-        journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR,
-                                      .message_id = EVENT_MODEL_FAILED,
-                                      .model = now->name},
-                      "%s", now->reason);
-}
-
 static void status_update(Service *s)
 {
     WorkerStatus before = s->status;
@@ -420,7 +398,7 @@ static void status_update(Service *s)
     worker_status(s->worker, &s->status);
     for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
         if (s->status.models[i].change != before.models[i].change) {
-            journal_change(&before.models[i], &s->status.models[i]);
+            report_model(&before.models[i], &s->status.models[i]);
             changed = true;
         }
     if (!changed)

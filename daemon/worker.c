@@ -31,6 +31,7 @@ struct Worker {
     Posts posts;
     atomic_uint_fast64_t heartbeat;
     Place places[LIMIT_LOADED_MODELS];
+    Digests digests; /* the thread's own */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake;
@@ -163,7 +164,7 @@ static int open_runtime(Worker *w, Place *p, Config *config, ModelStatus *status
         if (budget > 0)
             config->memory_budget = budget > held ? budget - held : 1;
         if (budget == 0 || !resting || config->memory_budget >= wanted)
-            r = runtime_open(config, w->folders, &p->runtime, status->reason);
+            r = runtime_open(config, w->folders, &w->digests, &p->runtime, status->reason);
         if (r != -ENOSPC || budget == 0 || held == 0)
             return r;
         if (resting)

@@ -66,6 +66,12 @@ class FamiliesTest(DaemonTest):
     def state(self, name):
         return str(self.of_model(name)["State"])
 
+    def listed(self, name):
+        try:
+            return self.of_model(name)["State"] in ("installed", "failed")
+        except dbus.DBusException:
+            return False
+
     def ready(self):
         return {name for name in (*TEXT, "tied", self.spark) if self.state(name) == "ready"}
 
@@ -332,6 +338,29 @@ class Families(FamiliesTest):
         self.assertEqual(result["text"], self.ask("".join(texts[i] for i in order) + "Who?", model="chat", max_tokens=u(20)))
         self.client.call("DeleteCollection", "s", "papers")
 
+    def test_digest_is_kept(self):
+        """To load a model again does not read all of it: its files are known by size and time."""
+        path = self.path("known")
+        shutil.copy(self.path("qwen3moe"), path)
+        self.addCleanup(os.unlink, path)
+
+        def digest():
+            found = str(self.client.ask("Why?", model="known", max_tokens=u(1)).wait()["info"]["digest"])
+            self.client.call("UnloadModel", "s", "known")
+            self.eventually(lambda: self.listed("known"))
+            return found
+
+        first, times = digest(), os.stat(path)
+        self.assertEqual(first, self.digest(path))
+        with open(path, "r+b") as file:  # as nobody does
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x55")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        self.assertEqual(digest(), first)
+        os.utime(path)
+        self.assertEqual(digest(), self.digest(path))
+        self.assertNotEqual(self.digest(path), first)
+
     def test_pages_of_sessions(self):
         """More conversations than there is room for: those that rest give way, and go on."""
         clients = [self.another_client(), self.another_client()]
@@ -357,12 +386,6 @@ class Damage(FamiliesTest):
             file.write(data)
         self.addCleanup(os.unlink, self.path(name))
         self.eventually(lambda: self.listed(name))
-
-    def listed(self, name):
-        try:
-            return self.of_model(name)["State"] in ("installed", "failed")
-        except dbus.DBusException:
-            return False
 
     def unavailable(self, name, mention):
         said = self.refused("ModelUnavailable", self.client.ask("Why?", model=name).wait)
