@@ -9,8 +9,8 @@
  *   "fail"        DecodeFailed
  *   "refuse"      ModelUnavailable, at once
  *   "read"        the number of bytes of the first medium
- * DegradedReason reports how often a work was cancelled and paused. Arguments: the address of the bus
- * and, if it shall not wait as long as the daemon, the milliseconds of ServerFacts.
+ * DegradedReason reports how often a work was cancelled and paused. Arguments: the address of the
+ * bus and, if it shall not wait as long as the daemon, the milliseconds of ServerFacts.
  */
 
 #include <errno.h>
