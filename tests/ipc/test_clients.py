@@ -4,8 +4,10 @@
 usage: test_clients.py PERCEPTD HELPER FIXTURES [MODEL]
 """
 
+import os
 import shutil
 import sys
+import tempfile
 import unittest
 import xml.etree.ElementTree
 
@@ -19,7 +21,7 @@ except ImportError as error:
 import clients
 from buses import Broker
 from clients import Refused, Value
-from fixture import ERROR, INTROSPECTABLE, MANAGER, PATH, PROPERTIES, STANDARD, Bus
+from fixture import ERROR, INTROSPECTABLE, MANAGER, NAME, PATH, PROPERTIES, STANDARD, Bus
 from service import DaemonTest, Paths, fixture
 
 PEER = "org.freedesktop.DBus.Peer"
@@ -54,6 +56,7 @@ def request_of(token):
 
 
 NOTHING = [].__eq__
+PUBLISHED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "families", "olmoe.gguf")
 ONE = {"max_tokens": Value("u", 1), "handle_token": Value("s", "matrix")}
 
 # What is called, with what, and what must come of it: a check of the values, or the error's name.
@@ -86,6 +89,12 @@ CALLS = {
     "no question": (PATH, MANAGER, "Ask", "sa(hs)a{sv}", [" ", [], {}], STANDARD + "InvalidArgs"),
     "OpenSession": (PATH, MANAGER, "OpenSession", "a{sv}", [{}],
                     lambda values: values[0].startswith(PATH + "/sessions/")),
+    "LoadModel": (PATH, MANAGER, "LoadModel", "sa{sv}", ["olmoe", {"beside": Value("b", True)}], NOTHING),
+    "a published model": (PATH + "/models/olmoe", PROPERTIES, "Get", "ss", [NAME + ".Model", "Family"], says("olmoe")),
+    "asked": (PATH, MANAGER, "Ask", "sa(hs)a{sv}",
+              ["What?", [], {"model": Value("s", "olmoe"), "handle_token": Value("s", "published")}], request_of("published")),
+    "no vectors": (PATH, MANAGER, "EmbedText", "asa{sv}", [["a"], {"model": Value("s", "olmoe")}],
+                   STANDARD + "NotSupported"),
     "a model that is not loaded": (PATH, MANAGER, "UnloadModel", "s", ["none"], ERROR + "ModelUnavailable"),
     "unknown property": (PATH, PROPERTIES, "Get", "ss", [MANAGER, "Nothing"], STANDARD + "UnknownProperty"),
     "fixed property": (PATH, PROPERTIES, "Set", "ssv", [MANAGER, "State", Value("s", "x")],
@@ -108,9 +117,24 @@ def descriptor_of(arguments):
 
 
 class Table:
+    """The service finds a published model in the user's folder."""
+
+    @classmethod
+    def command(cls, bus):
+        cls.folder = tempfile.mkdtemp(prefix="perceptd-clients-")
+        os.makedirs(os.path.join(cls.folder, "perceptd", "models"))
+        shutil.copy(PUBLISHED, os.path.join(cls.folder, "perceptd", "models"))
+        return ["env", f"XDG_DATA_HOME={cls.folder}"] + super().command(bus)
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        shutil.rmtree(cls.folder)
+
     def setUp(self):
         super().setUp()
         self.client.embed("so that it is ready")
+        self.client.call("LoadModel", "sa{sv}", "olmoe", {"beside": True})
 
     def arguments(self, arguments):
         """With a descriptor, or the bytes, in place of the picture."""
