@@ -72,7 +72,7 @@ static int add_hit(Job *j, Runtime *r, size_t i, Feed *feed, char **end, size_t 
 
     if (hit->modality == MODALITY_TEXT)
         return add_text(r, hit->text, end, room, &j->index.used[i]);
-    if (*room < 2 || !r->splice)
+    if (*room < 2 || !r->splice || !j->at_home)
         return 0;
     e = splice_vector(r->splice, &feed->rows, hit->modality, hit->vector);
     if (e < 0)

@@ -62,6 +62,7 @@ typedef struct Job {
     atomic_bool cancelled, paused;
     bool at_worker, at_index; /* the loop's notes of who owns it */
     bool searching;           /* an answer's question, before what it is about is found */
+    bool at_home;             /* the model that answers has made the vectors of what was found */
     JobIndex index;
 
     JobState state;

@@ -467,6 +467,15 @@ static int on_index_posts(sd_event_source *source, int fd, uint32_t events, void
     return 0;
 }
 
+/* The digest of a large file takes longer than a watchdog waits. */
+static bool is_loading(const Service *s)
+{
+    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
+        if (s->status.models[i].state == WORKER_LOADING)
+            return true;
+    return false;
+}
+
 /* The loop is alive, or this would not run; but systemd is told so only if the worker gets on as
  * well. */
 static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
@@ -476,7 +485,7 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
     bool working = s->n_jobs > intake_length(s->intake);
 
     (void)usec;
-    if (!working || heartbeat != s->seen_heartbeat)
+    if (!working || heartbeat != s->seen_heartbeat || is_loading(s))
         notify_send(s->notify, "WATCHDOG=1");
     else
         journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR, .message_id = EVENT_HUNG},

@@ -219,6 +219,7 @@ void slots_admit(Slots *s, Job *j)
 
     assert(slot);
     job_begin_computing(j);
+    j->at_home = strcmp(j->digest, r->digest) == 0;
     strcpy(j->model, r->name);
     strcpy(j->digest, r->digest);
     strcpy(j->backend, r->backend_name);

@@ -196,6 +196,20 @@ class Families(FamiliesTest):
             self.client.call("Close", "", path=path, interface=NAME + ".Session")
         self.assertGreaterEqual(same, 4)
 
+    def test_session_behind_a_stop(self):
+        """The token that ended an answer is not read again. Here every character is a token."""
+        found = 0
+        for seed in range(12):
+            session = self.client.call("OpenSession", "a{sv}", {"model": "qwen3moe"})
+            first = self.client.ask("ab", session=session, temperature=100.0, seed=dbus.UInt64(seed)).wait()
+            said = int(first["info"]["tokens"]) - len("^ ab")
+            if first["finish"] == "stop" and said == len(first["text"]):
+                second = self.ask("cd", session=session, max_tokens=u(20))
+                self.assertEqual(second, self.run_model("qwen3moe", f"ab{first['text']} cd", "--raw", "--max-tokens", "20"))
+                found += 1
+            self.client.call("Close", "", path=session, interface=NAME + ".Session")
+        self.assertGreater(found, 0)
+
     def test_session_outlives_its_model(self):
         def talk(between):
             session = self.client.call("OpenSession", "a{sv}", {"model": "chat"})
@@ -336,6 +350,15 @@ class Families(FamiliesTest):
         order = [str(i) for i, _, _ in result["sources"]]
         texts = {"a": "The cat is called Tom.\n", "b": "It rains.\n"}
         self.assertEqual(result["text"], self.ask("".join(texts[i] for i in order) + "Who?", model="chat", max_tokens=u(20)))
+
+        # A picture's vector means something to the model that made it, and to no other that has encoders.
+        self.assertIn("p", {str(i) for i, _, _ in c.ask("Who?", limit=u(3)).wait()["sources"]})
+        with open(Paths.model, "rb") as file, open(self.path("another"), "wb") as copy:
+            copy.write(file.read() + b"x")
+        self.addCleanup(os.unlink, self.path("another"))
+        result = c.ask("Who?", model="another", limit=u(3)).wait()
+        self.assertEqual(result["info"]["model"], "another")
+        self.assertEqual({str(i) for i, _, _ in result["sources"]}, {"a", "b"})
         self.client.call("DeleteCollection", "s", "papers")
 
     def test_digest_is_kept(self):
