@@ -32,6 +32,15 @@ inline_always void store(const Product *p, size_t j, size_t out, __mmask8 mask, 
     _mm_mask_storeu_ps(y, mask, sum);
 }
 
+/* The rows of weights that come next, into the second level: where one row of x meets each weight
+ * once, memory is what it waits for, and four streams that end after a row are no longer followed
+ * by the hardware. Fetching past the last one does no harm. */
+inline_always void fetch_next(const uint8_t *const w[OUTS], size_t width, size_t i)
+{
+    for (int o = 0; o < OUTS; o++)
+        _mm_prefetch((const char *)(w[o] + 2 * (OUTS * width + i)), _MM_HINT_T1);
+}
+
 /* Rows j … of x, n of them known when compiled. */
 inline_always void rows_multiply(const Product *p, size_t j, const int n,
                                  const uint8_t *const w[OUTS], size_t out, __mmask8 mask)
@@ -49,6 +58,8 @@ inline_always void rows_multiply(const Product *p, size_t j, const int n,
     for (size_t i = 0; i < width; i += 32) {
         __m512bh v[OUTS];
 
+        if (n == 1)
+            fetch_next(w, width, i);
         for (int o = 0; o < OUTS; o++)
             v[o] = i < whole ? load_all(w[o] + 2 * i) : load_some(tail, w[o] + 2 * i);
         for (int r = 0; r < n; r++) {
