@@ -66,6 +66,8 @@ static void rows_load(Engine *e, const BatchItem *items, size_t count)
         const BatchItem *item = &items[i];
         if (item->ids) {
             memcpy(e->ids, item->ids, item->n * sizeof(*e->ids));
+            if (e->store)
+                lookup_rows(&e->lookup, e->ids, item->n);
             e->backend->ops->embed(e->backend, &m->token_embd, e->ids, item->n, e->x + row * d, d);
         } else
             memcpy(e->x + row * d, item->rows, item->n * d * sizeof(float));

@@ -190,16 +190,19 @@ static int scratch_init(Engine *e)
 /* What is in memory whatever the budget. */
 static uint64_t fixed_bytes(const Engine *e)
 {
-    return weights_file_size(e->model->weights) - experts_bytes(e->model) + e->buffer_bytes;
+    return weights_file_size(e->model->weights) - experts_bytes(e->model) -
+           lookup_saves(&e->lookup) + e->buffer_bytes;
 }
 
-/* The room that the budget leaves when everything but routed experts is in memory. */
+/* The room that the budget leaves when everything but routed experts, and but for a few rows the
+ * embedding, is in memory. */
 static int store_init(Engine *e)
 {
     const Model *m = e->model;
     const ModelConfig *c = &m->config;
     uint64_t fixed, left, least = 0;
 
+    lookup_init(&e->lookup, m, e->options.max_batch_rows);
     e->packed_ahead = e->backend->ops->packed_new(e->backend, AHEAD_ROWS, c->d_model);
     e->h_ahead = device_floats(e, AHEAD_ROWS, c->d_model);
     e->scores_ahead = device_floats(e, AHEAD_ROWS, c->n_experts);
@@ -207,7 +210,7 @@ static int store_init(Engine *e)
         return -ENOMEM;
     fixed = fixed_bytes(e);
     left = e->options.memory > fixed ? e->options.memory - fixed : 0;
-    int r = experts_new(m, left, &e->store, &least);
+    int r = experts_new(m, left, e->lookup.table, &e->store, &least);
     if (r == -ENOSPC)
         return weights_fail(m->weights, r,
                             "a memory budget of %llu bytes is too small for this model: it needs "

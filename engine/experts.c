@@ -8,11 +8,12 @@
 #include "engine/base/direct.h"
 #include "engine/ring.h"
 
-#define PARTS      3    /* gate, up, down */
-#define SLOTS_MIN  2    /* one computes while the other is read */
-#define FILES_MAX  1024 /* that experts of one model lie in */
-#define FORGETTING (1 / 64.0f) /* of the use of an expert, each forward */
-/* An expected expert does not displace one that is used more often than this: expectations err. */
+#define PARTS     3    /* gate, up, down */
+#define SLOTS_MIN 2    /* one computes while the other is read */
+#define FILES_MAX 1024 /* that experts of one model lie in */
+/* An expert is read ahead when it will be used with this likelihood, and displaces none that is
+ * used more often than that: each wrong one delays a right one. */
+#define LIKELY        0.6f
 #define EXPECTED_RATE 0.25f
 
 typedef enum SlotState {
@@ -53,11 +54,13 @@ struct Experts {
     char *arena;
     size_t arena_bytes;
     int32_t *slot_of; /* [n_layers * n_experts]; -1: in the file only */
-    float *rates;     /* [n_layers * n_experts]: of late, used in this part of forwards */
     Place *places;    /* [n_layers * n_experts, PARTS] */
     File files[FILES_MAX];
     uint32_t n_files;
+    Slot **taken; /* [n_experts]: what the layer at hand uses */
+    size_t n_taken;
     uint64_t step; /* layers begun */
+    Forecast forecast;
     ExpertStats stats;
 };
 
@@ -163,36 +166,44 @@ static int slots_init(Experts *x)
     return 0;
 }
 
+static WeightsRange tensor_range(const Tensor *t)
+{
+    return (WeightsRange){t->data, (const char *)t->data + tensor_bytes(t)};
+}
+
 /* Everything but experts stays where it is mapped, and experts are not there. */
-static int mapping_bound(const Experts *x, int32_t n)
+static int mapping_bound(const Experts *x, int32_t n, const Tensor *absent)
 {
     size_t n_parts = (size_t)n * PARTS;
-    _cleanup_free_ WeightsRange *parts = calloc(n_parts, sizeof(*parts));
+    _cleanup_free_ WeightsRange *parts = calloc(n_parts + 1, sizeof(*parts));
 
     if (!parts)
         return -ENOMEM;
-    for (size_t i = 0; i < n_parts; i++) {
-        const Tensor *t = expert_part(mapped(x->model, (int32_t)(i / PARTS)), (int)(i % PARTS));
-
-        parts[i] = (WeightsRange){t->data, (const char *)t->data + tensor_bytes(t)};
-    }
+    for (size_t i = 0; i < n_parts; i++)
+        parts[i] =
+            tensor_range(expert_part(mapped(x->model, (int32_t)(i / PARTS)), (int)(i % PARTS)));
+    if (absent)
+        parts[n_parts++] = tensor_range(absent);
     weights_bound(x->model->weights, parts, n_parts);
     return 0;
 }
 
-static int experts_init(Experts *x, uint64_t bytes, uint64_t *ret_least)
+static int experts_init(Experts *x, uint64_t bytes, const Tensor *absent, uint64_t *ret_least)
 {
     const ModelConfig *c = &x->model->config;
     int32_t n = (int32_t)(c->n_layers * c->n_experts);
 
     x->slot_of = malloc((size_t)n * sizeof(*x->slot_of));
-    x->rates = calloc((size_t)n, sizeof(*x->rates));
+    x->taken = calloc(c->n_experts, sizeof(*x->taken));
     x->places = calloc((size_t)n * PARTS, sizeof(*x->places));
-    if (!x->slot_of || !x->rates || !x->places)
+    if (!x->slot_of || !x->taken || !x->places)
         return -ENOMEM;
     memset(x->slot_of, -1, (size_t)n * sizeof(*x->slot_of));
 
-    int r = places_fill(x, n);
+    int r = forecast_init(&x->forecast, (size_t)n, (float)c->expert_cap / (float)c->n_experts);
+    if (r < 0)
+        return r;
+    r = places_fill(x, n);
     if (r < 0)
         return r;
     x->slot_bytes = slot_room(x, n);
@@ -204,7 +215,7 @@ static int experts_init(Experts *x, uint64_t bytes, uint64_t *ret_least)
     r = slots_init(x);
     if (r < 0)
         return r;
-    r = mapping_bound(x, n);
+    r = mapping_bound(x, n, absent);
     if (r < 0)
         return r;
     x->stats.slots = x->n_slots;
@@ -212,14 +223,15 @@ static int experts_init(Experts *x, uint64_t bytes, uint64_t *ret_least)
     return ring_new(&x->ring);
 }
 
-int experts_new(const Model *model, uint64_t bytes, Experts **ret_experts, uint64_t *ret_least)
+int experts_new(const Model *model, uint64_t bytes, const Tensor *absent, Experts **ret_experts,
+                uint64_t *ret_least)
 {
     _cleanup_(experts_freep) Experts *x = calloc(1, sizeof(*x));
 
     if (!x)
         return -ENOMEM;
     x->model = model;
-    int r = experts_init(x, bytes, ret_least);
+    int r = experts_init(x, bytes, absent, ret_least);
     if (r < 0)
         return r;
     *ret_experts = steal_ptr(&x);
@@ -237,7 +249,8 @@ Experts *experts_free(Experts *x)
         munmap(x->arena, x->arena_bytes);
     free(x->slots);
     free(x->slot_of);
-    free(x->rates);
+    free(x->taken);
+    forecast_deinit(&x->forecast);
     free(x->places);
     free(x);
     return NULL;
@@ -257,8 +270,8 @@ static Slot *slot_choose(Experts *x, uint64_t step, float rate)
             return s;
         if (s->state != SLOT_READY || s->pinned || s->expected >= step)
             continue;
-        if (x->rates[s->expert] < rate) {
-            rate = x->rates[s->expert];
+        if (x->forecast.rates[s->expert] < rate) {
+            rate = x->forecast.rates[s->expert];
             best = s;
         }
     }
@@ -374,7 +387,7 @@ size_t experts_begin(Experts *x, uint32_t layer, const int32_t *unit_first, size
                      size_t n_units)
 {
     uint32_t n_shared = x->model->config.n_shared;
-    size_t taken = 0, unit;
+    size_t unit;
 
     x->step++;
     reap(x, false);
@@ -384,13 +397,13 @@ size_t experts_begin(Experts *x, uint32_t layer, const int32_t *unit_first, size
             continue;
         Slot *s = slot_take(x, expert_index(x, layer, unit - n_shared));
         /* The first one must have a slot, and gets one once reads ahead are done. */
-        while (!s && taken == 0 && reap(x, true))
+        while (!s && x->n_taken == 0 && reap(x, true))
             s = slot_take(x, expert_index(x, layer, unit - n_shared));
         if (!s)
             break;
         s->pinned = true;
+        x->taken[x->n_taken++] = s;
         x->stats.late += s->late;
-        taken++;
     }
     ring_submit(x->ring);
     return unit;
@@ -411,22 +424,33 @@ bool experts_late(const Experts *x, uint32_t layer, size_t unit)
     return !s || s->late;
 }
 
-static bool pinned_reading(const Experts *x)
+/* Whether a taken unit is still read. */
+static bool unit_reading(const Experts *x, uint32_t layer, size_t unit)
 {
-    for (size_t i = 0; i < x->n_slots; i++)
-        if (x->slots[i].pinned && x->slots[i].state == SLOT_READING)
-            return true;
-    return false;
+    return experts_late(x, layer, unit) && unit_slot(x, layer, unit) &&
+           unit_slot(x, layer, unit)->state == SLOT_READING;
 }
 
-int experts_wait(Experts *x)
+int experts_wait(Experts *x, uint32_t layer, const int32_t *unit_first, size_t begin, size_t end,
+                 size_t *ret_end)
 {
-    while (pinned_reading(x))
-        if (!reap(x, true))
+    bool waited = false;
+    size_t unit;
+
+    reap(x, false);
+    for (unit = begin; unit < end; unit++) {
+        if (unit_first[unit] == unit_first[unit + 1] || !experts_late(x, layer, unit))
+            continue;
+        if (waited && unit_reading(x, layer, unit))
+            break;
+        while (unit_reading(x, layer, unit))
+            if (!reap(x, true))
+                return -EIO;
+        if (!unit_slot(x, layer, unit))
             return -EIO;
-    for (size_t i = 0; i < x->n_slots; i++)
-        if (x->slots[i].pinned && x->slots[i].state != SLOT_READY)
-            return -EIO;
+        waited = true;
+    }
+    *ret_end = unit;
     return 0;
 }
 
@@ -443,40 +467,59 @@ const ExpertWeights *experts_unit(const Experts *x, uint32_t layer, size_t unit)
 
 void experts_end(Experts *x)
 {
-    for (size_t i = 0; i < x->n_slots; i++)
-        x->slots[i].pinned = x->slots[i].late = false;
+    for (size_t i = 0; i < x->n_taken; i++)
+        x->taken[i]->pinned = x->taken[i]->late = false;
+    x->n_taken = 0;
 }
 
-void experts_expect(Experts *x, uint32_t layer, const int32_t *chosen, size_t n)
+/* Reads an expert of the next layer ahead, unless that is more likely to cost than to gain. */
+static void expert_expect(Experts *x, int32_t index, float likelihood)
 {
-    for (size_t i = 0; i < n; i++) {
-        int32_t index = expert_index(x, layer, (size_t)chosen[i]);
+    if (likelihood < LIKELY || ring_room(x->ring) < PARTS)
+        return;
+    Slot *s = slot_choose(x, x->step, EXPECTED_RATE);
+    if (!s)
+        return;
+    slot_fill(x, s, index);
+    s->ahead = true;
+    s->expected = x->step + 1;
+}
+
+void experts_expect(Experts *x, uint32_t layer, Sight sight, const int32_t *chosen, size_t n)
+{
+    for (size_t rank = 0; rank < n; rank++) {
+        int32_t index = expert_index(x, layer, (size_t)chosen[rank]);
         int32_t at = x->slot_of[index];
 
         if (at >= 0) {
             x->slots[at].expected = x->step + 1;
             continue;
         }
-        Slot *s = ring_room(x->ring) < PARTS ? NULL : slot_choose(x, x->step, EXPECTED_RATE);
-        if (!s)
-            continue;
-        slot_fill(x, s, index);
-        s->ahead = true;
-        s->expected = x->step + 1;
+        forecast_note(&x->forecast, sight, index, rank);
+        expert_expect(x, index, forecast_trust(&x->forecast, sight, rank));
     }
     ring_submit(x->ring);
 }
 
-void experts_used(Experts *x, uint32_t layer, const int32_t *unit_first, size_t n_units)
+void experts_expect_any(Experts *x, uint32_t layer, size_t n_rows)
 {
-    uint32_t n_shared = x->model->config.n_shared;
-    float *rates = x->rates + expert_index(x, layer, 0);
+    int32_t first = expert_index(x, layer, 0), n = (int32_t)x->model->config.n_experts;
 
-    for (size_t unit = n_shared; unit < n_units; unit++) {
-        bool used = unit_first[unit] < unit_first[unit + 1];
+    for (int32_t i = first; i < first + n; i++)
+        if (x->slot_of[i] >= 0)
+            x->slots[x->slot_of[i]].expected = x->step + 1;
+    for (int32_t i = first; i < first + n; i++)
+        if (x->slot_of[i] < 0)
+            expert_expect(x, i, forecast_any(&x->forecast, i, n_rows));
+    ring_submit(x->ring);
+}
 
-        rates[unit - n_shared] += FORGETTING * ((used ? 1.0f : 0.0f) - rates[unit - n_shared]);
-    }
+void experts_used(Experts *x, uint32_t layer, const int32_t *unit_first, size_t n_rows)
+{
+    const ModelConfig *c = &x->model->config;
+
+    forecast_learn(&x->forecast, expert_index(x, layer, 0), unit_first + c->n_shared, c->n_experts,
+                   n_rows);
 }
 
 void experts_stats(const Experts *x, ExpertStats *ret_stats)

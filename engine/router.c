@@ -126,23 +126,43 @@ void experts_route(Engine *e, uint32_t layer, Route route)
     probe_rows(e, (int)layer, "experts", e->scores, e->n_rows, c->n_experts);
 }
 
-void experts_foresee(Engine *e, uint32_t layer)
+/* Puts the chosen in the order of their scores, largest first. */
+static void chosen_order(int32_t *chosen, size_t n, const float *scores)
+{
+    for (size_t i = 1; i < n; i++) {
+        int32_t x = chosen[i];
+        size_t j = i;
+
+        for (; j > 0 && scores[chosen[j - 1]] < scores[x]; j--)
+            chosen[j] = chosen[j - 1];
+        chosen[j] = x;
+    }
+}
+
+void experts_foresee(Engine *e, uint32_t layer, Sight sight)
 {
     const ModelConfig *c = &e->model->config;
     const BackendOps *ops = e->backend->ops;
     size_t n = e->n_rows, d = c->d_model;
 
-    if (layer >= c->n_layers || n > AHEAD_ROWS)
+    if (layer >= c->n_layers)
         return;
+    if (n > AHEAD_ROWS) {
+        if (sight == SIGHT_EARLY)
+            experts_expect_any(e->store, layer, n);
+        return;
+    }
     ops->rms_norm(e->backend, e->x, tensor_f32(&e->model->layers[layer].ffn_norm), c->norm_epsilon,
                   n, d, e->h_ahead);
     ops->pack(e->backend, e->packed_ahead, e->h_ahead, d, n, d);
     expert_scores(e, layer, e->packed_ahead, n, e->scores_ahead);
     for (size_t row = 0; row < n; row++) {
+        const float *scores = e->scores_ahead + row * c->n_experts;
         int32_t chosen[ROUTING_CAP_MAX];
-        size_t n_chosen = select_largest(e->scores_ahead + row * c->n_experts, c->n_experts,
-                                         c->gated ? 0 : -INFINITY, c->expert_cap, chosen);
+        size_t n_chosen =
+            select_largest(scores, c->n_experts, c->gated ? 0 : -INFINITY, c->expert_cap, chosen);
 
-        experts_expect(e->store, layer, chosen, n_chosen);
+        chosen_order(chosen, n_chosen, scores);
+        experts_expect(e->store, layer, sight, chosen, n_chosen);
     }
 }

@@ -10,6 +10,7 @@
 
 #include "engine/experts.h"
 #include "engine/kv.h"
+#include "engine/lookup.h"
 #include "engine/model.h"
 #include "engine/routing.h"
 
@@ -51,6 +52,7 @@ struct Engine {
     Costs costs;
     uint64_t buffer_bytes; /* of all that is allocated below */
     Experts *store;        /* NULL: every expert is used where it is mapped */
+    Lookup lookup;         /* with a store */
 
     KvPool pool;
     Session *sessions; /* [max_sessions] */
@@ -102,8 +104,9 @@ int moe_routed(Engine *e, uint32_t layer, Route route);
 void experts_route(Engine *e, uint32_t layer, Route route);
 /* Every expert's pre-activation for n packed rows: scores [n, n_experts]. */
 void expert_scores(Engine *e, uint32_t layer, Packed *packed, size_t n, float *scores);
-/* Has the store read what the router of a layer chooses when it is shown the rows of now. */
-void experts_foresee(Engine *e, uint32_t layer);
+/* Has the store read what the router of a layer chooses when it is shown the rows of now; of many
+ * rows, what they will likely use. */
+void experts_foresee(Engine *e, uint32_t layer, Sight sight);
 /* plain.c: every group, four experts, without lists: what the routed path must equal. */
 int attention_plain(Engine *e, uint32_t layer);
 void moe_plain(Engine *e, uint32_t layer);
