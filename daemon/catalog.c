@@ -187,14 +187,6 @@ void catalog_scan(Catalog *c, const char *selected)
     qsort(c->entries, c->n, sizeof *c->entries, compare_entries);
 }
 
-static const ModelStatus *status_of(const WorkerStatus *status, const char *name)
-{
-    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
-        if (strcmp(status->models[i].name, name) == 0)
-            return &status->models[i];
-    return NULL;
-}
-
 static const char *state_of(const ModelStatus *status)
 {
     return !status                           ? "installed"
@@ -227,7 +219,7 @@ void catalog_tell(Catalog *c, const char *selected, const WorkerStatus *status, 
     for (size_t i = 0; i < c->n; i++) {
         ServerModel *m = &c->entries[i].model;
         m->selected = strcmp(m->name, name) == 0;
-        model_fill(m, status_of(status, m->name));
+        model_fill(m, model_status(status, m->name));
         models[i] = *m;
     }
     server_models_changed(server, models, c->n);

@@ -98,13 +98,12 @@ static void look_for_models(void *userdata)
 static const ModelStatus *selected_status(const Service *s)
 {
     static const ModelStatus none = {.state = WORKER_UNLOADED};
+    const ModelStatus *m;
     char name[RUNTIME_NAME_SIZE];
 
     (void)model_name(s->config.model, name, sizeof name);
-    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
-        if (strcmp(s->status.models[i].name, name) == 0)
-            return &s->status.models[i];
-    return &none;
+    m = model_status(&s->status, name);
+    return m ? m : &none;
 }
 
 /* A name, which may be that of the configured model. */
@@ -309,6 +308,7 @@ static void pause_work(void *userdata, Work *w, bool paused)
 static int administer(void *userdata, AdminVerb verb, const char *model, Failure *failure)
 {
     Service *s = userdata;
+    const ModelStatus *m;
 
     if (s->stopping)
         return failure_set(failure, ERROR_BUSY, "The service is stopping: try again.");
@@ -318,14 +318,11 @@ static int administer(void *userdata, AdminVerb verb, const char *model, Failure
                : r == -ENOMEM ? failure_set(failure, ERROR_NO_MEMORY, "Out of memory.")
                               : failure_set(failure, ERROR_FAILED, "%.180s", s->config_error);
     }
-    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++) {
-        const ModelStatus *m = &s->status.models[i];
-        if (m->state != WORKER_READY || strcmp(model, m->name) != 0)
-            continue;
-        worker_unload(s->worker, model);
-        return 0;
-    }
-    return failure_set(failure, ERROR_MODEL_UNAVAILABLE, "No model of this name is loaded.");
+    m = model_status(&s->status, model);
+    if (!m || m->state != WORKER_READY)
+        return failure_set(failure, ERROR_MODEL_UNAVAILABLE, "No model of this name is loaded.");
+    worker_unload(s->worker, model);
+    return 0;
 }
 
 static int open_session(void *userdata, const char *model, void **ret_conversation,
@@ -467,17 +464,8 @@ static int on_index_posts(sd_event_source *source, int fd, uint32_t events, void
     return 0;
 }
 
-/* The digest of a large file takes longer than a watchdog waits. */
-static bool is_loading(const Service *s)
-{
-    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
-        if (s->status.models[i].state == WORKER_LOADING)
-            return true;
-    return false;
-}
-
 /* The loop is alive, or this would not run; but systemd is told so only if the worker gets on as
- * well. */
+ * well, or loads a model: the digest of a large file takes longer than a watchdog waits. */
 static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
 {
     Service *s = userdata;
@@ -485,7 +473,7 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata)
     bool working = s->n_jobs > intake_length(s->intake);
 
     (void)usec;
-    if (!working || heartbeat != s->seen_heartbeat || is_loading(s))
+    if (!working || heartbeat != s->seen_heartbeat || model_is_loading(&s->status))
         notify_send(s->notify, "WATCHDOG=1");
     else
         journal_event(&(JournalEvent){.level = LOG_LEVEL_ERROR, .message_id = EVENT_HUNG},

@@ -597,3 +597,19 @@ uint64_t worker_heartbeat(const Worker *w)
 {
     return atomic_load(&w->heartbeat);
 }
+
+const ModelStatus *model_status(const WorkerStatus *status, const char *name)
+{
+    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
+        if (strcmp(status->models[i].name, name) == 0)
+            return &status->models[i];
+    return NULL;
+}
+
+bool model_is_loading(const WorkerStatus *status)
+{
+    for (size_t i = 0; i < LIMIT_LOADED_MODELS; i++)
+        if (status->models[i].state == WORKER_LOADING)
+            return true;
+    return false;
+}

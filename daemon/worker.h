@@ -36,6 +36,11 @@ typedef struct WorkerStatus {
     ModelStatus models[LIMIT_LOADED_MODELS];
 } WorkerStatus;
 
+/* Of the model of this name; NULL: it is not in memory, and did not fail to be. */
+const ModelStatus *model_status(const WorkerStatus *status, const char *name);
+/* Whether one is on its way into memory. */
+bool model_is_loading(const WorkerStatus *status);
+
 /* folders as in runtime_open(), borrowed until worker_free(). */
 int worker_new(const Config *config, const char *const *folders, Worker **ret_worker);
 /* Every job has come back by now. */
