@@ -35,7 +35,7 @@ int collection_fail(Job *j, int error)
                            LIMIT_REPLY_BYTES);
     case EINVAL:
         return failure_set(f, ERROR_INVALID_ARGS,
-                           "A vector must have finite numbers that are not all zero.");
+                           "A vector must have numbers from -2 to 2 that are not all zero.");
     case ENOSPC:
         return failure_set(f, ERROR_LIMITS_EXCEEDED, "The disk is full.");
     case ENOMEM:

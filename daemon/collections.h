@@ -1,8 +1,9 @@
 #pragma once
 
 /*
- * The one thread that touches the users' databases: it takes jobs about collections, the uids in
- * turn, does what they ask for and posts their end. A disk may keep it waiting; nobody else.
+ * The threads that touch the users' databases: they take jobs about collections, the uids in turn
+ * and one job of a database at a time, do what they ask for and post their end. What a user has
+ * them do for long, or a disk that keeps them waiting, is waited for by that user alone.
  */
 
 #include "daemon/posts.h"

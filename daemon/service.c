@@ -25,6 +25,8 @@
 #include "daemon/worker.h"
 #include "ipc/server.h"
 
+#define REBUILDS_MAX 16 /* users at a time; each holds texts in memory */
+
 struct Service {
     sd_event *event;
     Notify *notify;
@@ -37,7 +39,8 @@ struct Service {
     Intake *intake;
     Worker *worker;
     Collections *collections;
-    Rebuild *rebuild; /* one at a time; NULL: none */
+    Rebuild *rebuilds[REBUILDS_MAX]; /* one of a user at a time; NULL: none */
+    unsigned n_rebuilds;
     Accounts accounts;
     sd_event_source *posts_source, *index_source, *watchdog_source;
     WorkerStatus status;
@@ -137,18 +140,31 @@ static void finish(Service *s, Job *j)
         sd_event_exit(s->event, s->stop_status);
 }
 
+/* A free place; NULL: there is none, or this user's rebuild is under way. */
+static Rebuild **rebuild_place(Service *s, uid_t uid)
+{
+    Rebuild **place = NULL;
+
+    for (size_t i = 0; i < REBUILDS_MAX; i++)
+        if (!s->rebuilds[i])
+            place = &s->rebuilds[i];
+        else if (rebuild_job(s->rebuilds[i])->args->collection.uid == uid)
+            return NULL;
+    return place;
+}
+
 /* Another model has made a collection's vectors; the next call tries again when this one cannot. */
 static void rebuild_start(Service *s, const Job *j)
 {
+    Rebuild **place = rebuild_place(s, j->args->collection.uid);
     Job *job;
 
-    if (s->rebuild || s->stopping || j->args->collection.model || !*j->digest)
+    if (!place || s->stopping || j->args->collection.model || !*j->digest)
         return;
-    if (rebuild_new(&j->args->collection, j->digest, j->account, &s->rebuild) < 0) {
-        s->rebuild = NULL;
+    if (rebuild_new(&j->args->collection, j->digest, j->account, place) < 0)
         return;
-    }
-    job = rebuild_job(s->rebuild);
+    job = rebuild_job(*place);
+    s->n_rebuilds++;
     s->n_jobs++;
     job->at_index = true;
     collections_submit(s->collections, job);
@@ -162,7 +178,12 @@ static void rebuild_end(Service *s, const Job *j)
                                       .uid = j->account->uid,
                                       .has_uid = true},
                       "A collection has the vectors of another model now.");
-    s->rebuild = rebuild_free(s->rebuild);
+    for (size_t i = 0; i < REBUILDS_MAX; i++)
+        if (s->rebuilds[i] && rebuild_job(s->rebuilds[i]) == j) {
+            s->rebuilds[i] = rebuild_free(s->rebuilds[i]);
+            break;
+        }
+    s->n_rebuilds--;
     s->n_jobs--;
     if (s->stopping && s->n_jobs == 0)
         sd_event_exit(s->event, s->stop_status);
@@ -360,7 +381,7 @@ static void get_status(void *userdata, ServiceStatus *ret_status)
         .state = names[m->state],
         .backend = m->backend,
         .degraded_reason = *m->reason ? m->reason : s->config_error,
-        .queue_depth = s->n_jobs - (s->rebuild != NULL),
+        .queue_depth = s->n_jobs - s->n_rebuilds,
     };
 }
 
@@ -569,8 +590,9 @@ void service_stop(Service *s, int status)
     s->stop_status = status;
     if (s->n_jobs == 0)
         sd_event_exit(s->event, status);
-    if (s->rebuild)
-        atomic_store(&rebuild_job(s->rebuild)->cancelled, true);
+    for (size_t i = 0; i < REBUILDS_MAX; i++)
+        if (s->rebuilds[i])
+            atomic_store(&rebuild_job(s->rebuilds[i])->cancelled, true);
     server_cancel_all(s->server);
     worker_wake(s->worker);
 }

@@ -157,6 +157,11 @@ static int files_open(Index *x, const char *folder)
     return x->db_fd < 0 ? -errno : 0;
 }
 
+void index_use_pool(Index *x, Pool *pool)
+{
+    x->pool = pool;
+}
+
 int index_open(const char *folder, Pool *pool, unsigned cpu_mask, Index **ret_index)
 {
     _cleanup_(index_closep) Index *x = calloc(1, sizeof *x);

@@ -91,11 +91,13 @@ typedef struct IndexCollection {
     double progress; /* of the rebuild */
 } IndexCollection;
 
-/* folder is made, for its owner only, where it is missing. pool is borrowed until index_close();
- * NULL: searches use the caller's thread alone. cpu_mask as in backend_cpu_open(). */
+/* folder is made, for its owner only, where it is missing. pool as in index_use_pool(), cpu_mask as
+ * in backend_cpu_open(). */
 int index_open(const char *folder, Pool *pool, unsigned cpu_mask, Index **ret_index);
 Index *index_close(Index *x);
 DEFINE_CLEANUP(Index *, index_close);
+/* Whose threads searches share from now on, borrowed; NULL: they use the caller's alone. */
+void index_use_pool(Index *x, Pool *pool);
 /* Whether its folder still holds the file that was opened: no, when it was purged meanwhile. */
 bool index_is_current(const Index *x);
 /* Removes a folder with all that is in it; nobody must use it. -ENOENT: there is none. */

@@ -261,6 +261,7 @@ class Soak(DaemonTest):
         print(f"{MINUTES:g} minutes, {RATE:g} calls a second from {CLIENTS} clients, seed {SEED}", flush=True)
         for _ in range(5):
             self.load_again()
+        self.client.open_collection("first")  # its database stays open from now on
         start = time.monotonic()
         end = start + MINUTES * 60
         traffic = [Traffic(self, SEED + i) for i in range(CLIENTS)]

@@ -19,7 +19,7 @@ import dbus
 
 from fixture import COLLECTION, DELTA, END, ERROR, PATH, PROGRESS, SEALS, SOURCE, Client, Collection
 from fixture import memfd, words
-from service import DaemonTest, Paths, fixture
+from service import DaemonTest, Paths, another_model, fixture
 
 KILLS = int(os.environ.get("KILLS", "6"))
 TEXTS = {
@@ -462,14 +462,9 @@ class Restarts(CollectionTest):
 class AnotherModel(CollectionTest):
     @classmethod
     def setUpClass(cls):
-        """The same weights under another name inside the file: another digest."""
         cls.folder = tempfile.mkdtemp(prefix="perceptd-test-")
         cls.other = os.path.join(cls.folder, "other.gguf")
-        with open(Paths.model, "rb") as file:
-            data = file.read()
-        at = data.index(b"general.name") + len(b"general.name") + 4 + 8
-        with open(cls.other, "wb") as file:
-            file.write(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+        another_model(cls.other)
         cls.model = Paths.model
         super().setUpClass()
 
