@@ -7,7 +7,11 @@
  * PRESET: A (1.3 billion parameters, 0.23 read for a token), or tiny, for tests. TYPE: q8_0,
  * q4_0 or f16. SKEW: how unlike the use of experts is. Tokens share a direction, and the router
  * prefers the experts of a layer in an order of their own: the logit of the r-th falls by
- * SKEW * ln r, beside noise of about 1. 0: all are used alike.
+ * SKEW * ln r, beside noise of about 1. 0: none is preferred, though tokens have much in common.
+ *
+ * Of preset A, nine tenths of the choices of 192 random tokens fall on 45% of a layer's experts
+ * with 0, on 38% with 0.5 and on 26% with 1. For trained models to compare with: percept-spark
+ * 42%; of Qwen3-30B-A3B others have published 45% for one subject and 51% for several.
  */
 
 #include <errno.h>

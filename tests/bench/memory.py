@@ -5,8 +5,9 @@ usage: memory.py PERCEPT-RUN MODEL BUDGET... [-- BENCH OPTIONS]
 
 Every run has a memory cgroup of its own, made by hand (version 1 or 2; needs root), which counts the page cache that the
 run fills: the peak that it reports is what is printed. Before each run the file leaves the page cache; for the run without
-a budget it is read once inside the cgroup, so that all of it is resident. Ratios are of paired runs; medians of RUNS
-(default 5) pairs.
+a budget it is read once inside the cgroup, so that all of it is resident. Ratios are of runs of one round, which has every
+budget once; medians of RUNS (default 5) rounds. Prompts count by their fastest run, whatever it found; decoding by the
+first, of tokens that were not decoded before.
 """
 
 import json
@@ -71,7 +72,8 @@ def run(program, model, options, budget):
 
 
 def speed(result, phase):
-    return result[phase]["tokens_per_second"]
+    runs = result[phase]["runs_msec"]
+    return result[phase]["rows"] / (runs[0] if phase == "decode" else min(runs)) * 1e3
 
 
 def experts_line(result):
@@ -83,8 +85,7 @@ def experts_line(result):
             f"late {100 * e['late'] / needed:.1f}%")
 
 
-def compare(program, model, options, budget):
-    pairs = [(run(program, model, options, None), run(program, model, options, budget)) for _ in range(RUNS)]
+def report(budget, pairs):
     whole, bounded = zip(*pairs)
     memory = [b[0] / w[0] for w, b in pairs]
     line = f"{budget:>8}  {statistics.median(b[0] for b in bounded) / 2**20:7.0f} MiB of " \
@@ -103,8 +104,14 @@ def main():
     words = words[:words.index("--")] if "--" in words else words
     if len(words) < 3:
         sys.exit(__doc__)
-    for budget in words[2:]:
-        compare(words[0], words[1], options, budget)
+    program, model, *budgets = words
+    pairs = {budget: [] for budget in budgets}
+    for _ in range(RUNS):
+        whole = run(program, model, options, None)
+        for budget in budgets:
+            pairs[budget].append((whole, run(program, model, options, budget)))
+    for budget in budgets:
+        report(budget, pairs[budget])
 
 
 if __name__ == "__main__":
