@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/run.h"
 
@@ -26,8 +27,11 @@ int run_helper_open(MediaHelper **ret_helper)
             path = access(beside, X_OK) == 0 ? beside : NULL;
         }
     }
-    int r = media_helper_new(path ? path : PKGLIBEXECDIR "/percept-media", ret_helper);
-    return r < 0 ? run_error(r, "cannot start percept-media: %s", strerror(-r)) : 0;
+    if (!path)
+        path = PKGLIBEXECDIR "/percept-media";
+    /* The helper starts with the first file, whose fault it would seem to be. */
+    int r = access(path, X_OK) == 0 ? media_helper_new(path, ret_helper) : -errno;
+    return r < 0 ? run_error(r, "cannot start %s: %s", path, strerror(-r)) : 0;
 }
 
 int run_media_read(Run *run, const RunMedia *media, bool high_detail, Media *ret_media)

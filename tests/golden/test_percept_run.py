@@ -122,6 +122,14 @@ class PerceptRun(unittest.TestCase):
         for a in answers:
             self.assertEqual("error" in a, a.get("id") != "fine", a)
 
+    def test_no_helper(self):
+        """The blame is not the picture's."""
+        p = subprocess.run([RUN, MODEL, "embed", "-i", path("shapes.jpg")], capture_output=True, text=True,
+                           timeout=120, env={**os.environ, "PERCEPT_MEDIA": "/nonexistent/helper"})
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("cannot start /nonexistent/helper: No such file or directory", p.stderr)
+        self.assertNotIn("shapes.jpg", p.stderr)
+
     def test_density(self):
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "map.png")
