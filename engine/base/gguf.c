@@ -192,7 +192,7 @@ static int skip_array(Reader *r, const char *what, GgufType type, uint64_t count
 
 static int read_array(Reader *r, const char *what, GgufKey *key)
 {
-    uint64_t count;
+    uint64_t count = 0;
     int e = read_type(r, what, &key->element_type);
 
     if (e == 0)
