@@ -12,6 +12,7 @@ GOALS = {  # what the first release is to reach
     "shapes": 0.97, "words": 0.90, "sound class": 0.95, "speech": 0.90, "sprites": 0.90,
     "image-text": 0.90, "audio-text": 0.90, "speech-image": 0.75,
 }
+COMPARED = ["shape", "sprite", "word", "window", "sound", "instrument", "speech"]
 TITLES = {
     "shapes": "shape questions", "sprite questions": "questions about emoji and icons", "words": "words of up to 8 letters, read exactly",
     "word questions": "other questions about words", "windows": "windows and dialogs", "sound class": "class of a sound (one of 36)",
@@ -83,16 +84,12 @@ def training(lines: list[dict]) -> list[str]:
     out.append("")
     ablations = [x for x in lines if x.get("event") == "ablation"]
     if ablations:
-        asked = ["shape.count", "shape.colour", "sprite.name", "sound.class", "speech.transcribe"]
-        out += ["What the decoder receives of a medium, and what it then answers (% exact, in the trainer):", "",
-                "| | " + " | ".join(f"`{k}`" for k in asked) + " |", "|-|" + "-|" * len(asked)]
+        out += [f"What the decoder receives of a medium, and what it then answers (% right by teacher forcing, {ablations[0]['examples']} held-out examples in all):", "",
+                "| | " + " | ".join(COMPARED) + " |", "|-|" + "-|" * len(COMPARED)]
         for x in ablations:
             label = {"both": "vector and sequence", "vector": "vector only", "sequence": "sequence only", "none": "nothing"}[x["parts"]]
-            out.append(f"| {label} | " + " | ".join(percent(x["score"].get(k)) for k in asked) + " |")
+            out.append(f"| {label} | " + " | ".join(percent(x["score"].get("all " + k)) for k in COMPARED) + " |")
     return out
-
-
-COMPARED = ["shape", "sprite", "word", "window", "sound", "instrument", "speech"]
 
 
 def compared(lines: list[dict], label: str, names: dict[str, str]) -> list[str]:
@@ -105,7 +102,7 @@ def compared(lines: list[dict], label: str, names: dict[str, str]) -> list[str]:
         mean = lambda key: sum(x["score"][key] for x in found) / len(found)
         each = [sum(x["score"]["all " + k] for k in COMPARED) / len(COMPARED) for x in found]
         out.append(f"| {title} | {len(found)} | {found[0]['step']} | " + " | ".join(percent(mean("all " + k)) for k in COMPARED) +
-                   f" | {percent(sum(each) / len(each))} ({percent(max(each) - min(each))}) | {percent(mean('heads'))} | {mean('experts'):.2f} |")
+                   f" | {percent(sum(each) / len(each))}{f' ({percent(max(each) - min(each))})' if len(each) > 1 else ''} | {percent(mean('heads'))} | {mean('experts'):.2f} |")
     return out
 
 

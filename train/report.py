@@ -24,8 +24,9 @@ def main() -> None:
     model.load_state_dict(stages.unpacked_state(torch.load(args.weights, map_location="cpu", weights_only=False)["model"]))
     validation = stages.Validation(args.tokenizer, args.validation)
     validation.to(torch.device("cpu"))
+    examples = sum(len(kinds) for _, _, kinds, _ in validation.chunks)
     for parts in ("both", "vector", "sequence", "none"):
-        print(json.dumps(dict(event="ablation", parts=parts, score=validation.score(model, 0.0, parts))), flush=True)
+        print(json.dumps(dict(event="ablation", parts=parts, examples=examples, score=validation.score(model, 0.0, parts))), flush=True)
 
 
 if __name__ == "__main__":
