@@ -113,6 +113,10 @@ class Session:
         self.client.call("Close", "", path=self.path, interface=SESSION)
 
 
+def model_path(name):
+    return PATH + "/models/" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
+
+
 def words(metadata):
     return dbus.Dictionary(metadata, signature="ss")
 

@@ -13,12 +13,15 @@ class Paths:
     perceptd = helper = fixtures = model = None
 
     @classmethod
-    def take(cls, need_model=True):
+    def take(cls, need_model=True, need_root=False):
         cls.perceptd, cls.helper, cls.fixtures, *rest = sys.argv[1:]
         del sys.argv[1:]
         cls.model = rest[0] if rest else os.environ.get("PERCEPT_MODEL")
         if need_model and not cls.model:
             print("there is no model: set PERCEPT_MODEL to a GGUF file")
+            sys.exit(SKIP)
+        if need_root and os.geteuid() != 0:
+            print("being two users wants root")
             sys.exit(SKIP)
 
 

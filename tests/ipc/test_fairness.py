@@ -8,7 +8,6 @@ import os
 import random
 import statistics
 import struct
-import sys
 import threading
 import time
 import unittest
@@ -16,7 +15,7 @@ import unittest
 import dbus
 
 from fixture import ERROR, SEALS, memfd
-from service import SKIP, Paths, another_model
+from service import Paths, another_model
 from test_users import ALICE, BOB, UsersTest
 
 ITEMS = int(os.environ.get("FAIR_ITEMS", "120000"))
@@ -127,8 +126,5 @@ class Rebuilds(UsersTest):
 
 
 if __name__ == "__main__":
-    Paths.take()
-    if os.geteuid() != 0:
-        print("being two users wants root")
-        sys.exit(SKIP)
+    Paths.take(need_root=True)
     unittest.main(verbosity=2)

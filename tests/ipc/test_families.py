@@ -14,7 +14,7 @@ import threading
 
 import dbus
 
-from fixture import NAME, PATH, PROPERTIES, deltas
+from fixture import NAME, PROPERTIES, deltas, model_path
 from service import DaemonTest, Paths
 
 RUN, FAMILIES = sys.argv[1:3]
@@ -29,10 +29,6 @@ TEXT = "qwen3moe", "olmoe", "chat", "folder"  # "folder" holds the weights of "c
 
 def u(n):
     return dbus.UInt32(n)
-
-
-def path_of(name):
-    return PATH + "/models/" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
 
 
 class FamiliesTest(DaemonTest):
@@ -61,7 +57,7 @@ class FamiliesTest(DaemonTest):
         return os.path.join(cls.models, name if name == "folder" else name + ".gguf")
 
     def of_model(self, name):
-        return self.client.call("GetAll", "s", MODEL, path=path_of(name), interface=PROPERTIES)
+        return self.client.call("GetAll", "s", MODEL, path=model_path(name), interface=PROPERTIES)
 
     def state(self, name):
         return str(self.of_model(name)["State"])

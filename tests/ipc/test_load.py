@@ -22,7 +22,7 @@ try:
     from jeepney.io.blocking import open_dbus_connection
 except ImportError as error:
     print(f"skipped: {error}")
-    sys.exit(77)
+    sys.exit(SKIP)
 
 from fixture import ERROR, MANAGER, NAME, PATH
 from service import SKIP, Paths
@@ -172,8 +172,5 @@ class Load(UsersTest):
 
 
 if __name__ == "__main__":
-    Paths.take()
-    if os.geteuid() != 0:
-        print("being two users wants root")
-        sys.exit(SKIP)
+    Paths.take(need_root=True)
     unittest.main(verbosity=2, warnings="ignore")

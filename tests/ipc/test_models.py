@@ -17,16 +17,12 @@ import dbus.bus
 from dbus.mainloop.glib import DBusGMainLoop
 from gi.repository import GLib
 
-from fixture import INTROSPECTABLE, NAME, PATH, PROPERTIES
+from fixture import INTROSPECTABLE, NAME, PATH, PROPERTIES, model_path
 from service import DaemonTest, Paths
 
 MODEL = NAME + ".Model"
 OBJECTS = "org.freedesktop.DBus.ObjectManager"
 LOG, LOG_PATH = "org.freedesktop.LogControl1", "/org/freedesktop/LogControl1"
-
-
-def path_of(name):
-    return PATH + "/models/" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
 
 
 class ModelsTest(DaemonTest):
@@ -57,7 +53,7 @@ class ModelsTest(DaemonTest):
         return self.client.call("GetManagedObjects", "", interface=OBJECTS)
 
     def of_model(self, name, key):
-        return self.client.property(key, path_of(name), MODEL)
+        return self.client.property(key, model_path(name), MODEL)
 
 
 class Models(ModelsTest):
@@ -84,7 +80,7 @@ class Models(ModelsTest):
 
     def test_properties(self):
         self.client.embed("a word")
-        every = self.client.call("GetAll", "s", MODEL, path=path_of("first-one"),
+        every = self.client.call("GetAll", "s", MODEL, path=model_path("first-one"),
                                  interface=PROPERTIES)
         info = self.client.embed("a word")[1]
         self.assertEqual(every, {
@@ -94,14 +90,14 @@ class Models(ModelsTest):
             "Modalities": ["text", "image", "audio"], "Memory": every["Memory"]})
         self.assertGreater(every["ContextLength"], 100)
         self.assertGreater(every["Memory"], every["Bytes"])
-        self.assertEqual(self.managed()[path_of("first-one")], {MODEL: every})
-        for path in path_of("nothing"), PATH + "/models/", PATH + "/modelsx":
+        self.assertEqual(self.managed()[model_path("first-one")], {MODEL: every})
+        for path in model_path("nothing"), PATH + "/models/", PATH + "/modelsx":
             try:
                 self.refused("UnknownObject", self.client.property, "Name", path, MODEL)
             except ValueError:
                 pass  # no path at all, says the client
         self.refused("PropertyReadOnly", self.client.call, "Set", "ssv", MODEL, "Name", "x",
-                     path=path_of("first-one"), interface=PROPERTIES)
+                     path=model_path("first-one"), interface=PROPERTIES)
 
     def test_installed_and_removed(self):
         told = self.listen()
@@ -117,7 +113,7 @@ class Models(ModelsTest):
         self.client.call("LoadModel", "sa{sv}", name, {})
         self.wait_for(told, lambda s: s[:2] == (path, "PropertiesChanged")
                       and s[2][1]["State"] == "ready" and s[2][1]["Selected"])
-        self.wait_for(told, lambda s: s[:2] == (path_of("first-one"), "PropertiesChanged")
+        self.wait_for(told, lambda s: s[:2] == (model_path("first-one"), "PropertiesChanged")
                       and s[2][1]["State"] == "installed" and not s[2][1]["Selected"])
         self.client.call("Reload", "")
         self.assertFalse(self.client.property("Selected", path, MODEL))
@@ -137,8 +133,8 @@ class Models(ModelsTest):
         os.mkdir(self.file("folder"))
         with open(self.file("real"), "wb") as file:
             file.write(b"12345")
-        self.eventually(lambda: path_of("real") in self.managed())
-        self.assertEqual(set(self.managed()), before | {path_of("real")})
+        self.eventually(lambda: model_path("real") in self.managed())
+        self.assertEqual(set(self.managed()), before | {model_path("real")})
         self.assertEqual(self.of_model("real", "Bytes"), 5)
         self.refused("ModelUnavailable", self.client.call, "LoadModel", "sa{sv}", "real", {})
         os.rmdir(self.file("folder"))
@@ -157,11 +153,11 @@ class Models(ModelsTest):
     def test_tree(self):
         found = subprocess.run(["busctl", f"--address={self.bus.address}", "tree", "--list", NAME],
                                capture_output=True, text=True, check=True).stdout.split()
-        self.assertIn(path_of("first-one"), found)
+        self.assertIn(model_path("first-one"), found)
         self.assertIn(LOG_PATH, found)
         tree = xml.etree.ElementTree.fromstring(str(self.client.call(
             "Introspect", "", path=PATH + "/models", interface=INTROSPECTABLE)))
-        self.assertIn(path_of("first-one").rsplit("/", 1)[1],
+        self.assertIn(model_path("first-one").rsplit("/", 1)[1],
                       [node.get("name") for node in tree.findall("node")])
 
 
