@@ -72,8 +72,8 @@ def training(lines: list[dict]) -> list[str]:
     last = mine[-1]
     stages = [x for x in mine if x.get("event") == "stage"]
     out = [f"{last['step']} steps in {last['seconds'] / 60:.1f} minutes on one GPU; " + ", ".join(f"stage {x['stage']} began at step {x['step']}" for x in stages) + "."]
-    if not any(x["stage"] == 3 for x in stages):
-        out.append("The run ended before stage 3.")
+    if last.get("event") == "saved":
+        out.append(f"The weights are those saved at that step; the run broke off at step {last['ended']}, {last['why']}.")
     begun = next((x for x in lines if x.get("event") == "begun"), None)
     if begun:
         anew = f", and with new {begun['new']}" if begun.get("new") else ""
