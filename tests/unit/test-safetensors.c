@@ -50,7 +50,10 @@ typedef struct Lie {
 #define ONE(dtype, shape, offsets)                                                                 \
     "{" A ",\"b\":{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
 
-#define LIE(h, e, s, ...) {.header = (h), .error = (e), .says = (s), ##__VA_ARGS__}
+#define LIE(h, e, s, ...)                                                                          \
+    {                                                                                              \
+        .header = (h), .error = (e), .says = (s), ##__VA_ARGS__                                    \
+    }
 
 /* clang-format off */
 static const Lie lies[] = {
