@@ -62,7 +62,7 @@ while time.monotonic() < begin + float(sys.argv[1]) and not errors:
               if reply.get_type() == dbus.lowlevel.MESSAGE_TYPE_ERROR}
     for path in [] if errors else paths:
         finish(send(path, ".Request", "Release"))
-print(*errors or [f"{time.monotonic() - begin:.1f}"])
+print(*errors or [f"{time.monotonic() - begin:.3f}"])
 """
 
 
